@@ -1,0 +1,1 @@
+"""The JSON Schemas of what mlxk prints, as files of the package."""
