@@ -1,0 +1,20 @@
+# Names for people; the work is in noxfile.py and in qualification/.
+PYTHON ?= python3
+NOX = .venv/bin/nox
+export MATRIX ?= release
+
+.PHONY: qualify test lint bench plan verdict lock clean
+qualify: $(NOX) ; $(NOX) -s plan qualify verdict
+test:    $(NOX) ; $(NOX) -s test
+lint:    $(NOX) ; $(NOX) -s lint
+bench:   $(NOX) ; $(NOX) -s bench
+plan:    $(NOX) ; $(NOX) -s plan -- --project .
+verdict: $(NOX) ; $(NOX) -s verdict
+lock:    $(NOX) ; $(NOX) -s lock
+clean:          ; rm -rf .venv .nox build dist
+
+$(NOX): qualification/constraints.txt Makefile
+	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 10) or sys.exit("$(PYTHON) is Python %d.%d; this needs 3.10 or newer: make PYTHON=python3.12" % sys.version_info[:2])'
+	$(PYTHON) -m venv .venv
+	.venv/bin/python -m pip install --quiet --disable-pip-version-check -c qualification/constraints.txt jinja2 jsonschema nox psutil pyyaml uv
+	@touch $@

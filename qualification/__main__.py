@@ -1,0 +1,5 @@
+"""``python -m qualification``."""
+
+from qualification.cli import main
+
+raise SystemExit(main())

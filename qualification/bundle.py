@@ -1,0 +1,113 @@
+"""A run's directory: where everything in it lies, how one is begun, and how it is sealed with a manifest of hashes."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import secrets
+from dataclasses import asdict, dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+
+from qualification import journal, plan
+from qualification.errors import UsageError
+from qualification.machine import Machine
+
+
+@dataclass(frozen=True, slots=True)
+class Bundle:
+    """Paths of one bundle."""
+
+    root: Path
+
+    @property
+    def run_id(self) -> str:
+        return self.root.name
+
+    @property
+    def plan(self) -> Path:
+        return self.root / "plan.json"
+
+    @property
+    def machine(self) -> Path:
+        return self.root / "machine.json"
+
+    @property
+    def journal(self) -> Path:
+        return self.root / "journal.jsonl"
+
+    @property
+    def tests(self) -> Path:
+        return self.root / "tests.jsonl"
+
+    @property
+    def memory(self) -> Path:
+        return self.root / "memory.jsonl"
+
+    @property
+    def logs(self) -> Path:
+        return self.root / "logs"
+
+    @property
+    def manifest(self) -> Path:
+        return self.root / "manifest.json"
+
+    @property
+    def verdict(self) -> Path:
+        return self.root / "verdict.json"
+
+    @property
+    def index(self) -> Path:
+        return self.root / "index.html"
+
+    def log(self, cell: str, attempt: int) -> Path:
+        """The log of one attempt; the cell's id in characters that every file system takes."""
+        slug = re.sub(r"[^A-Za-z0-9._-]+", "-", cell).strip("-")
+        return self.logs / f"{slug}.{attempt}.log"
+
+
+def begin(reports: Path, frozen_plan: bytes, matrix: str, machine: Machine) -> Bundle:
+    """A new bundle below ``reports``, with its plan and machine written and its journal begun; ``reports/latest`` names it."""
+    stamp = datetime.now(timezone.utc).strftime("%Y%m%dT%H%M%SZ")
+    bundle = Bundle(reports / f"{stamp}-{matrix}-{secrets.token_hex(2)}")
+    bundle.logs.mkdir(parents=True)
+    bundle.plan.write_bytes(frozen_plan)
+    bundle.machine.write_text(json.dumps(asdict(machine), indent=1, sort_keys=True) + "\n", encoding="utf-8")
+    journal.append(bundle.journal, "run_started", run=bundle.run_id, plan_sha256=hashlib.sha256(frozen_plan).hexdigest())
+    pointer = reports / f".latest-{os.getpid()}"
+    pointer.symlink_to(bundle.run_id, target_is_directory=True)
+    pointer.replace(reports / "latest")
+    return bundle
+
+
+def find(path: Path) -> Bundle:
+    """The bundle at ``path``. Raises UsageError where none is."""
+    bundle = Bundle(path.resolve())
+    if not bundle.plan.is_file():
+        raise UsageError(f"{path} is no bundle: it has no plan.json; `make plan` or `make qualify` makes one below reports/")
+    return bundle
+
+
+def load_plan(bundle: Bundle) -> plan.Plan:
+    """The bundle's frozen plan."""
+    return plan.thaw(bundle.plan.read_bytes())
+
+
+def seal(bundle: Bundle) -> None:
+    """Writes the sha256 of every file that came from the run itself; what is derived from them is not listed."""
+    sources = [bundle.plan, bundle.machine, bundle.journal, bundle.tests, bundle.memory, *sorted(bundle.logs.iterdir())]
+    hashes = {
+        file.relative_to(bundle.root).as_posix(): hashlib.sha256(file.read_bytes()).hexdigest()
+        for file in sources
+        if file.exists()
+    }
+    write_atomically(bundle.manifest, json.dumps({"manifest": 1, "sha256": hashes}, indent=1, sort_keys=True) + "\n")
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """``path`` holds the whole of ``text`` or what it held before."""
+    partial = path.with_name(f".{path.name}.partial")
+    partial.write_text(text, encoding="utf-8")
+    partial.replace(path)

@@ -1,0 +1,206 @@
+"""The examiner's command line: parses arguments, calls one function, prints, and turns errors into exit codes."""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from qualification import (
+    bundle,
+    gate,
+    interpreters,
+    journal,
+    machine,
+    matrix,
+    plan,
+    portfolio,
+    records,
+    runner,
+    settings,
+    verdict,
+)
+from qualification.errors import BundleError, QualificationError, UsageError
+from qualification.mint import command as mint
+from qualification.plan import Inputs, Plan
+from qualification.report import html, terminal, verdict_json
+from qualification.units import format_bytes
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Exit codes: 0 done or QUALIFIED, 1 failed or NOT_QUALIFIED, 2 usage, 3 INVALID, 4 QUALIFIED_WITH_EXCEPTIONS, 5 INCOMPLETE,
+    130 interrupted.
+    """
+    arguments = _parser().parse_args(argv)
+    action: Callable[[argparse.Namespace], int] = arguments.action
+    try:
+        return action(arguments)
+    except QualificationError as error:
+        print(f"qualification {arguments.command}: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print(f"qualification {arguments.command}: interrupted", file=sys.stderr)
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m qualification", description="Declare, run and judge what a release must show."
+    )
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    planning = commands.add_parser("plan", help="show what a matrix asks for here, without running anything")
+    planning.add_argument("matrix", type=Path, help="a file of matrices/")
+    planning.add_argument("--tier", help="plan for a machine of this tier instead of this one")
+    planning.add_argument("--explain", metavar="CELL", help="say all that decides whether CELL runs here")
+    planning.add_argument("--project", type=Path, default=Path(), help="the checkout that holds the tests (default: here)")
+    planning.add_argument("--wheel", type=Path, help="the wheel that is examined")
+    planning.add_argument("--constraints", type=Path, help="the pinned versions that environments are made with")
+    planning.add_argument("--begin", type=Path, metavar="REPORTS", help="freeze the plan into a new bundle below REPORTS")
+    planning.set_defaults(action=_plan)
+
+    running = commands.add_parser("run", help="run the cells of one environment of a bundle")
+    running.add_argument("bundle", type=Path)
+    running.add_argument("--environment", required=True, help="such as py312-locked")
+    running.add_argument("--python", type=Path, help="its interpreter; leave out where the machine has none")
+    running.add_argument("--unfit", default="", help="why the environment could not be made")
+    running.add_argument("--project", type=Path, default=Path(), help="the checkout that holds the tests (default: here)")
+    running.add_argument("--wheel", type=Path, help="the wheel that must be what the environment holds")
+    running.add_argument(
+        "--only", action="append", default=[], metavar="NAME", help="a cell, group, environment or model; repeatable"
+    )
+    running.set_defaults(action=_run)
+
+    judging = commands.add_parser("verdict", help="seal a bundle and judge it")
+    judging.add_argument("bundle", type=Path)
+    judging.set_defaults(action=_verdict)
+
+    minting = commands.add_parser("mint", help="make tiny but real models")
+    mint.add_arguments(minting)
+    minting.set_defaults(action=mint.run)
+    return parser
+
+
+def _plan(arguments: argparse.Namespace) -> int:
+    here = machine.observe()
+    declared = matrix.load(arguments.matrix)
+    planned = _expand(declared, here, arguments)
+    frozen = plan.freeze(planned)
+    if arguments.begin:
+        begun = bundle.begin(arguments.begin, frozen, planned.matrix, here)
+        print(begun.root)
+        return 0
+    facts = gate.Facts(
+        tier=next(tier for tier in planned.tiers if tier.name == planned.tier),
+        pythons=frozenset(python for python in declared.pythons if interpreters.find(python)),
+        available_bytes=here.available_bytes,
+    )
+    if arguments.explain:
+        _explain(planned, facts, arguments.explain)
+    else:
+        _show(planned, facts)
+    return 0
+
+
+def _expand(declared: matrix.Matrix, here: machine.Machine, arguments: argparse.Namespace) -> Plan:
+    names = [tier.name for tier in declared.tiers]
+    if arguments.tier and arguments.tier not in names:
+        raise UsageError(f"--tier {arguments.tier}: no tier of {arguments.matrix}{matrix.nearest(arguments.tier, names)}")
+    listed = [] if declared.source == "minted" else portfolio.listed(*_tool(arguments.wheel))
+    paths = sorted({path for group in declared.groups for path in group.tests})
+    absent = [path for path in paths if not (arguments.project / path).exists()]
+    if absent:
+        raise UsageError(f"{arguments.matrix} names {absent[0]}, which is not in {arguments.project.resolve()}")
+    inputs = Inputs(
+        matrix_sha256=declared.sha256,
+        tests_sha256=plan.hash_tree(arguments.project, paths),
+        constraints_sha256=_sha256(arguments.constraints),
+        wheel=arguments.wheel.name if arguments.wheel else None,
+        wheel_sha256=_sha256(arguments.wheel),
+    )
+    tier = arguments.tier or machine.tier_of(here.ram_bytes, declared.tiers).name
+    return plan.expand(declared, portfolio.resolve(declared.source, listed), tier, inputs)
+
+
+def _tool(wheel: Path | None) -> tuple[list[str], dict[str, str]]:
+    """The command and environment that list models: straight from the wheel, since listing needs nothing installed."""
+    environment = {**settings.inherited(), "HF_HOME": str(settings.hf_home()), "HOME": str(Path.home())}
+    if wheel:
+        environment["PYTHONPATH"] = str(wheel.resolve())
+    return [sys.executable, "-m", "mlxk"], environment
+
+
+def _sha256(path: Path | None) -> str | None:
+    return hashlib.sha256(path.read_bytes()).hexdigest() if path else None
+
+
+def _show(planned: Plan, facts: gate.Facts) -> None:
+    print(f"matrix {planned.matrix}, tier {planned.tier}: {len(planned.cells)} cells in {len(planned.environments)} environments")
+    for cell in planned.cells:
+        decision = gate.decide(cell, facts)
+        print(
+            f"  {'runs' if decision.runs else decision.code:15} {cell.id}" + ("" if decision.runs else f": {decision.sentence}")
+        )
+
+
+def _explain(planned: Plan, facts: gate.Facts, name: str) -> None:
+    chosen = plan.select(planned, [name])
+    for cell in planned.cells:
+        if cell.id in chosen:
+            decision = gate.decide(cell, facts)
+            print(cell.id)
+            print(f"  group        {cell.group} ({cell.process}, {cell.gate}), at most {cell.timeout_s:g} s")
+            print(f"  tests        {' '.join(cell.tests)}" + (f" -m {cell.marks!r}" if cell.marks else ""))
+            print(f"  environment  {cell.environment}: Python {cell.python}, dependencies {cell.dependencies}")
+            if cell.model:
+                need, budget = (
+                    portfolio.need_bytes(cell.model, facts.tier),
+                    portfolio.budget_bytes(cell.model.modality, facts.tier),
+                )
+                print(f"  model        {cell.model.model_id} ({cell.model.origin}, {cell.model.family})")
+                print(f"  memory       needs {format_bytes(need)} of {format_bytes(budget)}")
+                print(f"  free now     {format_bytes(facts.available_bytes)}")
+            print(
+                f"  here         {'runs' if decision.runs else f'{decision.code}: {decision.sentence}; paid by {decision.pays}'}"
+            )
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    runner.run(
+        runner.Job(
+            bundle=bundle.find(arguments.bundle),
+            project=arguments.project.resolve(),
+            environment=arguments.environment,
+            python=arguments.python.absolute() if arguments.python else None,
+            unfit=arguments.unfit,
+            wheel=arguments.wheel,
+            only=tuple(arguments.only),
+        ),
+        tell=lambda line: print(line, flush=True),
+    )
+    return 0
+
+
+def _verdict(arguments: argparse.Namespace) -> int:
+    found = bundle.find(arguments.bundle)
+    bundle.seal(found)
+    planned = bundle.load_plan(found)
+    lines: list[verdict.Line] = []
+    began = "unknown"
+    try:
+        events = journal.read(found.journal)
+        lines = list(records.read(found.tests))
+        began = events[0]["at"] if events else began
+        judged = verdict.judge(planned, hashlib.sha256(found.plan.read_bytes()).hexdigest(), events, lines)
+    except BundleError as error:
+        judged = verdict.invalid(planned, str(error))
+    observed = json.loads(found.machine.read_text(encoding="utf-8"))
+    page = html.render(found.run_id, planned, judged, observed, [record for _, record, _ in lines], began)
+    bundle.write_atomically(found.verdict, verdict_json.render(found.run_id, planned, judged))
+    bundle.write_atomically(found.index, page)
+    print(terminal.render(planned, judged, os.path.relpath(found.index)))
+    return judged.exit_code

@@ -1,0 +1,72 @@
+"""The run's journal: one JSON line per event, each holding the hash of the line before it, on disk before the call returns."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+from qualification import schemas
+from qualification.errors import BundleError
+
+_FIRST = "0" * 64
+
+
+def append(path: Path, event: str, **facts: Any) -> None:
+    """Adds one event and flushes it to the disk; a kill at any moment loses at most the event being written.
+
+    A last line that a kill cut short is dropped first: its event never happened.
+    """
+    with _locked(path) as file:
+        content = file.read()
+        if content and not content.endswith(b"\n"):
+            content = content[: content.rfind(b"\n") + 1]
+            file.truncate(len(content))
+        lines = content.splitlines(keepends=True)
+        line = {
+            "seq": len(lines),
+            "prev": hashlib.sha256(lines[-1]).hexdigest() if lines else _FIRST,
+            "at": datetime.now(timezone.utc).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+            "event": event,
+            **facts,
+        }
+        wrong = schemas.violations("journal", line)
+        if wrong:
+            raise BundleError(f"{path.name}: an event {event!r} that its schema does not know: {wrong[0]}")
+        file.write((json.dumps(line, ensure_ascii=False) + "\n").encode("utf-8"))
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def read(path: Path) -> list[dict[str, Any]]:
+    """All events in order. Raises BundleError where the chain is broken; a last line cut by a kill is left out."""
+    events: list[dict[str, Any]] = []
+    previous = _FIRST
+    for number, raw in enumerate(path.read_bytes().splitlines(keepends=True), start=1):
+        if not raw.endswith(b"\n"):
+            break
+        try:
+            event = json.loads(raw)
+        except ValueError as error:
+            raise BundleError(f"{path.name}:{number}: not a JSON line ({error}); the journal was damaged") from error
+        wrong = schemas.violations("journal", event)
+        if wrong or event["prev"] != previous or event["seq"] != number - 1:
+            reason = wrong[0] if wrong else "it does not continue the line before it"
+            raise BundleError(f"{path.name}:{number}: {reason}; the journal was changed after it was written")
+        previous = hashlib.sha256(raw).hexdigest()
+        events.append(event)
+    return events
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[Any]:
+    with path.open("a+b") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        file.seek(0)
+        yield file

@@ -1,0 +1,72 @@
+"""What this machine is, as facts that gating and a bundle need; no user name, host name or serial number among them."""
+
+from __future__ import annotations
+
+import os
+import platform
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+from qualification.matrix import Tier
+
+_NOMINAL = 0.9
+"""A machine sold as 16 GB reports up to a tenth less to its system: firmware and graphics keep the rest."""
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """Memory in bytes; ``ram_bytes`` respects a container's limit, ``available_bytes`` is what may be used now."""
+
+    system: str
+    release: str
+    architecture: str
+    processor: str
+    cores: int
+    ram_bytes: int
+    available_bytes: int
+    swap_used_bytes: int
+
+
+def observe() -> Machine:
+    """Reads this machine's facts now."""
+    memory = psutil.virtual_memory()
+    limit = _cgroup_limit_bytes()
+    used = memory.total - memory.available
+    return Machine(
+        system=platform.system(),
+        release=platform.release(),
+        architecture=platform.machine(),
+        processor=_processor(),
+        cores=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
+        ram_bytes=min(memory.total, limit),
+        available_bytes=max(0, min(memory.available, limit - used)),
+        swap_used_bytes=psutil.swap_memory().used,
+    )
+
+
+def tier_of(ram_bytes: int, tiers: tuple[Tier, ...]) -> Tier:
+    """The one tier that a machine is in: the largest that it reaches, or the smallest when it reaches none."""
+    ordered = sorted(tiers, key=lambda tier: tier.ram_bytes)
+    reached = [tier for tier in ordered if ram_bytes >= _NOMINAL * tier.ram_bytes]
+    return reached[-1] if reached else ordered[0]
+
+
+def _cgroup_limit_bytes() -> int:
+    for name in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
+        try:
+            text = Path(name).read_text(encoding="ascii").strip()
+        except OSError:
+            continue
+        if text.isdigit():
+            return int(text)
+    return 1 << 62
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())

@@ -1,0 +1,272 @@
+"""Reads a matrix: strict YAML to a checked, frozen declaration, or one sentence with file, line and nearest valid name."""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, cast
+
+import jsonschema
+import yaml
+
+from qualification import schemas, units
+from qualification.errors import MatrixError
+
+Axis = Literal["python", "dependencies", "tier"]
+Gate = Literal["blocker", "major", "minor"]
+Modality = Literal["text", "vision", "audio"]
+Process = Literal["wet", "separate"]
+Source = Literal["auto", "discovered", "fallback", "minted"]
+
+_DEFAULT_TIMEOUT_S = 600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Tier:
+    """A class of machines by memory; shares are fractions of ``ram_bytes``."""
+
+    name: str
+    ram_bytes: int
+    text_budget: float
+    vision_limit: float
+    audio_floor_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Tests that run under one rule; ``tests`` are paths below the project's root."""
+
+    name: str
+    process: Process
+    tests: tuple[str, ...]
+    marks: str | None
+    for_each: Modality | None
+    over: tuple[Axis, ...]
+    gate: Gate
+    timeout_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Require:
+    """What must have passed for the release to qualify; ``families`` gives each modality its least number of them."""
+
+    pythons: tuple[str, ...]
+    tiers: tuple[str, ...]
+    groups: tuple[str, ...]
+    families: tuple[tuple[Modality, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Matrix:
+    """One matrix file, checked; ``sha256`` is of its bytes."""
+
+    name: str
+    about: str
+    sha256: str
+    pythons: tuple[str, ...]
+    dependencies: tuple[str, ...]
+    tiers: tuple[Tier, ...]
+    source: Source
+    groups: tuple[Group, ...]
+    require: Require
+
+
+def load(path: Path) -> Matrix:
+    """Reads and checks ``path``; raises MatrixError naming the first wrong line."""
+    try:
+        content = path.read_bytes()
+        text = content.decode("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise MatrixError(path, 1, f"the matrix cannot be read: {error}") from error
+    document = _Document(path, text)
+    document.check_schema()
+    matrix = _build(path.stem, hashlib.sha256(content).hexdigest(), document.data)
+    _check_references(document, matrix)
+    return matrix
+
+
+def nearest(name: str, valid: Iterable[str]) -> str:
+    """``; did you mean 'x'?`` where one of ``valid`` is close, else the list of what is valid."""
+    names = sorted(valid)
+    close = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+    return f"; did you mean {close[0]!r}?" if close else f"; valid here: {', '.join(names)}"
+
+
+def _build(name: str, sha256: str, data: dict[str, Any]) -> Matrix:
+    tiers = tuple(
+        sorted(
+            (
+                Tier(
+                    name=tier,
+                    ram_bytes=units.parse_bytes(entry["ram"]),
+                    text_budget=units.parse_share(entry["text_budget"]),
+                    vision_limit=units.parse_share(entry["vision_limit"]),
+                    audio_floor_bytes=units.parse_bytes(entry["audio_floor"]),
+                )
+                for tier, entry in data["tiers"].items()
+            ),
+            key=lambda tier: tier.ram_bytes,
+        )
+    )
+    required = data["require"]
+    pythons = tuple(data["pythons"])
+    return Matrix(
+        name=name,
+        about=data["about"],
+        sha256=sha256,
+        pythons=pythons,
+        dependencies=tuple(data.get("dependencies", ["locked"])),
+        tiers=tiers,
+        source=data.get("portfolio", {}).get("source", "auto"),
+        groups=tuple(_group(group, entry) for group, entry in data["groups"].items()),
+        require=Require(
+            pythons=pythons if required["pythons"] == "all" else tuple(required["pythons"]),
+            tiers=tuple(required["tiers"]),
+            groups=tuple(required.get("groups", data["groups"])),
+            families=tuple(
+                (modality, int(re.sub(r"[^0-9]", "", required[modality])))
+                for modality in cast("tuple[Modality, ...]", ("text", "vision", "audio"))
+                if modality in required
+            ),
+        ),
+    )
+
+
+def _group(name: str, entry: dict[str, Any]) -> Group:
+    return Group(
+        name=name,
+        process=entry["process"],
+        tests=tuple(entry["tests"]),
+        marks=entry.get("marks"),
+        for_each=cast("Modality | None", entry["for_each"].removeprefix("portfolio.") if "for_each" in entry else None),
+        over=tuple(entry.get("over", [])),
+        gate=entry["gate"],
+        timeout_s=units.parse_seconds(entry["timeout"]) if "timeout" in entry else _DEFAULT_TIMEOUT_S,
+    )
+
+
+def _check_references(document: _Document, matrix: Matrix) -> None:
+    tiers = {tier.name for tier in matrix.tiers}
+    for index, tier in enumerate(matrix.require.tiers):
+        if tier != "this" and tier not in tiers:
+            document.refuse(
+                ("require", "tiers", index), f"{tier!r} is not a tier of this matrix{nearest(tier, tiers | {'this'})}"
+            )
+    for index, python in enumerate(matrix.require.pythons):
+        if python not in matrix.pythons:
+            document.refuse(
+                ("require", "pythons", index), f"Python {python!r} is not in 'pythons'{nearest(python, matrix.pythons)}"
+            )
+    groups = {group.name for group in matrix.groups}
+    for index, group in enumerate(matrix.require.groups):
+        if group not in groups:
+            document.refuse(("require", "groups", index), f"{group!r} is not a group of this matrix{nearest(group, groups)}")
+    covered = {group.for_each for group in matrix.groups}
+    for modality, _ in matrix.require.families:
+        if modality not in covered:
+            document.refuse(("require", modality), f"no group runs for_each: portfolio.{modality}, so nothing can meet this")
+
+
+_Path = tuple["str | int", ...]
+
+
+class _Document:
+    """A YAML text with the line of every key and item, so that an error can point at it."""
+
+    def __init__(self, path: Path, text: str) -> None:
+        self.path = path
+        self.lines: dict[_Path, int] = {(): 1}
+        self.scalars: dict[_Path, str] = {}
+        try:
+            node = yaml.compose(text, Loader=yaml.SafeLoader)
+        except yaml.MarkedYAMLError as error:
+            line = error.problem_mark.line + 1 if error.problem_mark else 1
+            raise MatrixError(path, line, f"not YAML: {error.problem or error.context}") from error
+        except yaml.YAMLError as error:
+            raise MatrixError(path, 1, f"not YAML: {error}") from error
+        if node is None:
+            raise MatrixError(path, 1, "the matrix is empty; matrices/smoke.yaml shows what one looks like")
+        self.data: Any = self._construct(node, ())
+
+    def refuse(self, where: _Path, sentence: str) -> None:
+        """Raises MatrixError at the line of ``where``, or of the nearest thing around it that has a line."""
+        while where not in self.lines:
+            where = where[:-1]
+        raise MatrixError(self.path, self.lines[where], sentence)
+
+    def check_schema(self) -> None:
+        """Raises MatrixError for the violation that stands first in the file."""
+        errors = list(schemas.validator("matrix").iter_errors(self.data))
+        if errors:
+            where, sentence = min((self._explain(error) for error in errors), key=lambda found: self._line(found[0]))
+            self.refuse(where, sentence)
+
+    def _line(self, where: _Path) -> int:
+        while where not in self.lines:
+            where = where[:-1]
+        return self.lines[where]
+
+    def _construct(self, node: yaml.Node, where: _Path) -> Any:
+        self.lines.setdefault(where, node.start_mark.line + 1)
+        if isinstance(node, yaml.MappingNode):
+            return self._construct_mapping(node, where)
+        if isinstance(node, yaml.SequenceNode):
+            return [self._construct(item, (*where, index)) for index, item in enumerate(node.value)]
+        self.scalars[where] = str(node.value)
+        return yaml.SafeLoader("").construct_object(node)
+
+    def _construct_mapping(self, node: yaml.MappingNode, where: _Path) -> dict[str, Any]:
+        mapping: dict[str, Any] = {}
+        for key_node, value_node in node.value:
+            key = str(key_node.value)
+            spot = (*where, key)
+            self.lines[spot] = key_node.start_mark.line + 1
+            if key in mapping:
+                self.refuse(spot, f"{key!r} stands here a second time")
+            mapping[key] = self._construct(value_node, spot)
+        return mapping
+
+    def _explain(self, error: jsonschema.ValidationError) -> tuple[_Path, str]:
+        where = tuple(error.absolute_path)
+        name = _dotted(where)
+        schema: Any = error.schema
+        wanted: Any = error.validator_value
+        instance: Any = error.instance
+        if error.validator == "additionalProperties":
+            known = schema["properties"]
+            unknown = next(key for key in instance if key not in known)
+            return (
+                *where,
+                unknown,
+            ), f"unknown key {unknown!r}{f' in {name}' if where else ''}{nearest(unknown, known)}"
+        if error.validator == "required":
+            missing = next(key for key in wanted if key not in instance)
+            return where, f"{name} lacks the key {missing!r}"
+        if isinstance(instance, float) and "pythons" in where:
+            written = self.scalars.get(where, str(instance))
+            return where, f'{name}: YAML reads {written} as the number {instance}; write "{written}" in quotes'
+        if error.validator == "enum":
+            return (
+                where,
+                f"{name}: {instance!r} is not known here{nearest(str(instance), wanted)}",
+            )
+        if error.validator == "oneOf" and error.context and isinstance(instance, list):
+            return self._explain(max(error.context, key=lambda inner: len(inner.absolute_path)))
+        return where, f"{name}: {_wanted(error)}"
+
+
+def _dotted(where: _Path) -> str:
+    text = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in where)
+    return text.removeprefix(".") or "the matrix"
+
+
+def _wanted(error: jsonschema.ValidationError) -> str:
+    examples = {"size": '"16 GiB"', "share": '"40%"', "duration": '"10 min"', "atLeast": '">= 3 families"'}
+    for name, example in examples.items():
+        if error.schema == schemas.load("matrix")["$defs"][name]:
+            return f"{error.instance!r} is not of the form {example}"
+    return error.message

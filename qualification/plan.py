@@ -1,0 +1,187 @@
+"""Expands a matrix into the frozen list of cells that a run must account for; the same inputs give the same bytes."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+from qualification import schemas
+from qualification.errors import BundleError, UsageError
+from qualification.matrix import Gate, Group, Matrix, Modality, Process, Tier, nearest
+from qualification.portfolio import Model
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """Group × environment × model: the unit that is gated, run in a process of its own, and judged."""
+
+    id: str
+    group: str
+    process: Process
+    gate: Gate
+    tests: tuple[str, ...]
+    marks: str | None
+    timeout_s: float
+    python: str
+    dependencies: str
+    tier: str | None
+    model: Model | None
+
+    @property
+    def environment(self) -> str:
+        """``py312-locked``: the environment that the cell shares with others of its Python and dependency set."""
+        return environment_id(self.python, self.dependencies)
+
+
+@dataclass(frozen=True, slots=True)
+class Inputs:
+    """Hashes of everything that a result depends on; a run is resumed or merged only where they agree."""
+
+    matrix_sha256: str
+    tests_sha256: str
+    constraints_sha256: str | None
+    wheel: str | None
+    wheel_sha256: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Required:
+    """The matrix's ``require`` with ``this`` replaced by the tier planned for."""
+
+    pythons: tuple[str, ...]
+    tiers: tuple[str, ...]
+    groups: tuple[str, ...]
+    families: tuple[tuple[Modality, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a run must account for, cell by cell."""
+
+    matrix: str
+    about: str
+    tier: str
+    tiers: tuple[Tier, ...]
+    inputs: Inputs
+    required: Required
+    cells: tuple[Cell, ...]
+
+    @property
+    def environments(self) -> tuple[str, ...]:
+        """Ids of the environments that the cells need, in the order of the matrix."""
+        return tuple(dict.fromkeys(cell.environment for cell in self.cells))
+
+
+def environment_id(python: str, dependencies: str) -> str:
+    """``3.12`` and ``locked`` make ``py312-locked``."""
+    return f"py{python.replace('.', '')}-{dependencies}"
+
+
+def expand(matrix: Matrix, models: Sequence[Model], tier: str, inputs: Inputs) -> Plan:
+    """All cells of the matrix for a machine of ``tier``, in the order of the matrix.
+
+    A group that is not ``over: [python]`` runs on the matrix's last Python, one that is not over ``dependencies`` on the first
+    dependency set; one that is not over ``tier`` is owed once, on any machine.
+    """
+    tiers = tuple(tier if name == "this" else name for name in matrix.require.tiers)
+    cells = [cell for group in matrix.groups for cell in _cells(matrix, group, models, tiers)]
+    required = Required(matrix.require.pythons, tiers, matrix.require.groups, matrix.require.families)
+    return Plan(matrix.name, matrix.about, tier, matrix.tiers, inputs, required, tuple(cells))
+
+
+def select(plan: Plan, only: Iterable[str]) -> frozenset[str]:
+    """Ids of the cells that ``only`` names by id, group, environment or model. Raises UsageError for a name of nothing."""
+    chosen: set[str] = set()
+    names = {name for cell in plan.cells for name in _names(cell)}
+    for wanted in only:
+        found = {cell.id for cell in plan.cells if wanted in _names(cell)}
+        if not found:
+            raise UsageError(f"--only {wanted}: no cell, group, environment or model of this plan{nearest(wanted, names)}")
+        chosen |= found
+    return frozenset(chosen)
+
+
+def freeze(plan: Plan) -> bytes:
+    """Canonical JSON: sorted keys, no spaces that carry nothing, one final newline."""
+    document = {"plan": 1, **asdict(plan)}
+    return (json.dumps(document, sort_keys=True, indent=1, ensure_ascii=False) + "\n").encode("utf-8")
+
+
+def thaw(content: bytes) -> Plan:
+    """The plan that ``freeze`` wrote. Raises BundleError where the bytes are not one."""
+    try:
+        document = json.loads(content)
+    except ValueError as error:
+        raise BundleError(f"plan.json is not JSON ({error}); run `make plan` again") from error
+    wrong = schemas.violations("plan", document)
+    if wrong:
+        raise BundleError(f"plan.json does not follow its schema: {wrong[0]}")
+    return Plan(
+        matrix=document["matrix"],
+        about=document["about"],
+        tier=document["tier"],
+        tiers=tuple(Tier(**entry) for entry in document["tiers"]),
+        inputs=Inputs(**document["inputs"]),
+        required=Required(
+            pythons=tuple(document["required"]["pythons"]),
+            tiers=tuple(document["required"]["tiers"]),
+            groups=tuple(document["required"]["groups"]),
+            families=tuple((modality, least) for modality, least in document["required"]["families"]),
+        ),
+        cells=tuple(_cell(entry) for entry in document["cells"]),
+    )
+
+
+def hash_tree(root: Path, paths: Iterable[str]) -> str:
+    """sha256 over the names and contents of all files below ``root / path``; caches and bytecode do not count."""
+    digest = hashlib.sha256()
+    files = {file for path in paths for file in _files(root / path)}
+    for file in sorted(files):
+        digest.update(file.relative_to(root).as_posix().encode() + b"\0")
+        digest.update(hashlib.sha256(file.read_bytes()).digest())
+    return digest.hexdigest()
+
+
+def _cells(matrix: Matrix, group: Group, models: Sequence[Model], tiers: Sequence[str]) -> Iterable[Cell]:
+    pythons = matrix.pythons if "python" in group.over else matrix.pythons[-1:]
+    dependencies = matrix.dependencies if "dependencies" in group.over else matrix.dependencies[:1]
+    over_tiers: Sequence[str | None] = tiers if "tier" in group.over else [None]
+    over_models: Sequence[Model | None] = [None]
+    if group.for_each:
+        over_models = [model for model in models if model.modality == group.for_each]
+    for python, dependency_set, tier, model in product(pythons, dependencies, over_tiers, over_models):
+        parts = [environment_id(python, dependency_set), tier, model.model_id if model else None]
+        yield Cell(
+            id=f"{group.name}[{','.join(part for part in parts if part)}]",
+            group=group.name,
+            process=group.process,
+            gate=group.gate,
+            tests=group.tests,
+            marks=group.marks,
+            timeout_s=group.timeout_s,
+            python=python,
+            dependencies=dependency_set,
+            tier=tier,
+            model=model,
+        )
+
+
+def _names(cell: Cell) -> frozenset[str]:
+    names = {cell.id, cell.group, cell.environment}
+    return frozenset(names | {cell.model.model_id} if cell.model else names)
+
+
+def _cell(entry: dict[str, Any]) -> Cell:
+    model = Model(**entry["model"]) if entry["model"] else None
+    return Cell(**{**entry, "tests": tuple(entry["tests"]), "model": model})
+
+
+def _files(path: Path) -> Iterable[Path]:
+    if path.is_file():
+        return [path]
+    return [file for file in path.rglob("*") if file.is_file() and "__pycache__" not in file.parts]

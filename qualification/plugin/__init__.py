@@ -1,0 +1,44 @@
+"""The pytest plugin: its options, and which part of it answers which hook.
+
+``recording``   one schema-checked record for each finished test, and the progress file that the supervisor's side reads
+``selection``   which tests a plain pytest leaves alone, and the ``wet`` mark
+``models``      one parameter for each model of the portfolio, and the fixtures that tell a test about it
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from qualification.plugin import models, selection
+from qualification.plugin.context import CELL, Cell, refuse_checkout
+from qualification.plugin.recording import Progress, Recorder
+
+__all__ = ["pytest_addoption", "pytest_configure", "report_benchmark"]
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("qualification", "release qualification")
+    group.addoption("--report-output", type=Path, metavar="FILE", help="append one JSON line for each finished test to FILE")
+    group.addoption("--cell", type=Path, metavar="FILE", help="(set by the runner) the cell that this process is")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    cell_file = config.getoption("--cell")
+    cell = Cell.load(cell_file) if cell_file else None
+    config.stash[CELL] = cell
+    if cell:
+        refuse_checkout(cell)
+        config.pluginmanager.register(Progress(cell.progress), "qualification-progress")
+    report_output = config.getoption("--report-output")
+    if report_output:
+        config.pluginmanager.register(Recorder(report_output.resolve(), cell), "qualification-recorder")
+    config.pluginmanager.register(selection, "qualification-selection")
+    config.pluginmanager.register(models, "qualification-models")
+
+
+@pytest.fixture
+def report_benchmark(request: pytest.FixtureRequest) -> models.ReportBenchmark:
+    """``report_benchmark(performance={…}, stop_tokens={…}, anything=…)`` adds sections to the test's record."""
+    return models.ReportBenchmark(request.node.user_properties)

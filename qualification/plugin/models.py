@@ -1,0 +1,143 @@
+"""One test parameter for each model of the portfolio, and the fixtures that tell a test about its model.
+
+In a cell the portfolio is the cell's one model, as the tool under test lists it. Elsewhere it is what ``mlxk list --json``
+finds in the user's cache, else what is minted.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from qualification import portfolio, settings
+from qualification.matrix import Modality
+from qualification.mint.catalog import KnownAnswer, known_answers
+from qualification.plugin.context import CELL
+from qualification.portfolio import Model
+
+_MINT_TIMEOUT_S = 300
+_PORTFOLIO = pytest.StashKey[tuple[Model, ...]]()
+_MODALITIES: tuple[Modality, ...] = ("text", "vision", "audio")
+
+
+@dataclass(frozen=True, slots=True)
+class ReportBenchmark:
+    """Adds sections to a test's record."""
+
+    sections: list[tuple[str, Any]]
+
+    def __call__(self, **sections: Any) -> None:
+        self.sections.extend(sections.items())
+
+
+def tool() -> list[str]:
+    """The command of the tool under test: the console script beside the running interpreter."""
+    return [str(Path(sys.executable).with_name("mlxk"))]
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Ids come from the model, so that they are stable when another model appears; the keys keep the order ``text_00`` …"""
+    for modality in _MODALITIES:
+        if f"{modality}_model_key" in metafunc.fixturenames:
+            models = _keyed(metafunc.config, modality)
+            metafunc.parametrize(f"{modality}_model_key", list(models), ids=[model.model_id for model in models.values()])
+
+
+@pytest.fixture
+def text_model_info(request: pytest.FixtureRequest, text_model_key: str) -> Model:
+    """The text model of this test; marks the record as text inference on it."""
+    return _told(request, "text", text_model_key)
+
+
+@pytest.fixture
+def vision_model_info(request: pytest.FixtureRequest, vision_model_key: str) -> Model:
+    """The vision model of this test; marks the record as vision inference on it."""
+    return _told(request, "vision", vision_model_key)
+
+
+@pytest.fixture
+def audio_model_info(request: pytest.FixtureRequest, audio_model_key: str) -> Model:
+    """The speech model of this test; marks the record as audio inference on it."""
+    return _told(request, "audio", audio_model_key)
+
+
+@pytest.fixture
+def text_portfolio(request: pytest.FixtureRequest) -> Mapping[str, Model]:
+    """All text models of the portfolio by key."""
+    return _keyed(request.config, "text")
+
+
+@pytest.fixture
+def vision_portfolio(request: pytest.FixtureRequest) -> Mapping[str, Model]:
+    """All vision models of the portfolio by key."""
+    return _keyed(request.config, "vision")
+
+
+@pytest.fixture
+def audio_portfolio(request: pytest.FixtureRequest) -> Mapping[str, Model]:
+    """All speech models of the portfolio by key."""
+    return _keyed(request.config, "audio")
+
+
+@pytest.fixture
+def text_known_answers(text_model_info: Model) -> tuple[KnownAnswer, ...]:
+    """What a minted model was trained to say, exactly; empty for a model of the user's."""
+    return known_answers(text_model_info.model_id)
+
+
+def _told(request: pytest.FixtureRequest, modality: Modality, key: str) -> Model:
+    model = _keyed(request.config, modality)[key]
+    variant = model.model_id.rpartition("/")[2]
+    section = {
+        "id": model.model_id,
+        "size_gb": model.size_bytes / 1e9,
+        "family": model.family,
+        "variant": variant,
+        "framework": "MLX",
+    }
+    request.node.user_properties += [("model", section), ("inference_modality", modality)]
+    return model
+
+
+def _keyed(config: pytest.Config, modality: Modality) -> dict[str, Model]:
+    models = [model for model in _portfolio(config) if model.modality == modality]
+    return {f"{modality}_{index:02d}": model for index, model in enumerate(models)}
+
+
+def _portfolio(config: pytest.Config) -> tuple[Model, ...]:
+    if _PORTFOLIO not in config.stash:
+        cell = config.stash[CELL]
+        config.stash[_PORTFOLIO] = _of_cell(cell.model) if cell else _of_user(config)
+    return config.stash[_PORTFOLIO]
+
+
+def _of_cell(model: Model | None) -> tuple[Model, ...]:
+    """The cell's model, provided that the tool under test lists it as healthy, runnable and of this modality."""
+    if model is None:
+        return ()
+    found = portfolio.resolve("discovered", portfolio.listed(tool(), dict(os.environ)))
+    if not any(each.model_id == model.model_id and each.modality == model.modality for each in found):
+        listed = ", ".join(f"{each.model_id} ({each.modality})" for each in found) or "no runnable model"
+        raise pytest.UsageError(f"`mlxk list --json` shows {listed}, and the cell is for {model.model_id} ({model.modality})")
+    return (model,)
+
+
+def _of_user(config: pytest.Config) -> tuple[Model, ...]:
+    environment = {**os.environ, "HF_HOME": str(settings.hf_home())}
+    chosen = portfolio.resolve("auto", portfolio.listed(tool(), environment))
+    if any(model.origin == "minted" for model in chosen):
+        home = settings.mint_root() / "home"
+        argv = [sys.executable, "-m", "qualification", "mint", "--root", str(home)]
+        subprocess.run(argv, check=True, timeout=_MINT_TIMEOUT_S, stdout=subprocess.DEVNULL)
+        patch = pytest.MonkeyPatch()
+        patch.setenv("HF_HOME", str(home))
+        config.add_cleanup(patch.undo)
+        chosen = tuple(model for model in chosen if model.origin == "minted")
+    return chosen

@@ -1,0 +1,154 @@
+"""Which models a qualification runs over, how large they are, and how much memory each needs."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import subprocess
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from qualification.errors import QualificationError
+from qualification.matrix import Modality, Source, Tier
+from qualification.mint import catalog
+
+Origin = Literal["discovered", "fallback", "minted"]
+
+_LIST_TIMEOUT_S = 60
+_TEXT_OVERHEAD = 1.2
+"""Key/value cache and activations on top of the weights, as measured over 23 text models from 0.5 to 47 GB."""
+
+FALLBACK: dict[Modality, tuple[str, ...]] = {
+    "text": (
+        "mlx-community/gpt-oss-20b-MXFP4-Q8",
+        "mlx-community/Qwen2.5-0.5B-Instruct-4bit",
+        "mlx-community/Llama-3.2-3B-Instruct-4bit",
+    ),
+    "vision": ("mlx-community/pixtral-12b-4bit",),
+    "audio": ("mlx-community/whisper-large-v3-turbo-4bit",),
+}
+"""Small models of known behaviour, taken when discovery finds none of a modality but these are cached."""
+
+_FAMILIES = (
+    "gpt-oss",
+    "llama",
+    "qwen",
+    "phi",
+    "deepseek",
+    "mixtral",
+    "mistral",
+    "gemma",
+    "whisper",
+    "voxtral",
+    "pixtral",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """One model of the portfolio; ``revision`` is its snapshot's hash, or the recipe's digest when it is minted."""
+
+    model_id: str
+    modality: Modality
+    family: str
+    size_bytes: int
+    origin: Origin
+    revision: str | None
+
+
+def listed(command: Sequence[str], environment: dict[str, str]) -> list[dict[str, Any]]:
+    """The model objects that ``mlxk list --json`` reports in ``environment``; ``command`` starts the tool."""
+    argv = [*command, "list", "--json"]
+    try:
+        done = subprocess.run(argv, env=environment, capture_output=True, timeout=_LIST_TIMEOUT_S, check=False, encoding="utf-8")
+        envelope = json.loads(done.stdout)
+        models: list[dict[str, Any]] = envelope["data"]["models"]
+    except (OSError, subprocess.TimeoutExpired, ValueError, KeyError, TypeError) as error:
+        raise QualificationError(f"`{' '.join(argv)}` gave no model list ({error}); the portfolio cannot be known") from error
+    return models
+
+
+def resolve(source: Source, models: Sequence[dict[str, Any]]) -> tuple[Model, ...]:
+    """The portfolio, sorted by modality and name.
+
+    ``auto`` takes, for each modality by itself, what was discovered, else what is cached of the fallback list, else what is
+    minted; the other sources take their one kind and nothing else.
+    """
+    chosen: list[Model] = []
+    for modality, fallback in FALLBACK.items():
+        kinds = {
+            "discovered": [model for model in _discovered(models) if model.modality == modality],
+            "fallback": [_of(entry, modality, "fallback") for entry in models if entry["name"] in fallback],
+            "minted": [model for model in minted() if model.modality == modality],
+        }
+        chosen += next(filter(None, kinds.values()), []) if source == "auto" else kinds[source]
+    return tuple(sorted(chosen, key=lambda model: (model.modality, model.model_id)))
+
+
+def minted() -> tuple[Model, ...]:
+    """Every model that the catalog can mint; nothing is minted by asking."""
+    return tuple(
+        Model(
+            model_id=recipe.model_id,
+            modality="text",
+            family=recipe.family,
+            size_bytes=recipe.size_bytes,
+            origin="minted",
+            revision=recipe.digest(),
+        )
+        for recipe in catalog.recipes()
+    )
+
+
+def need_bytes(model: Model, tier: Tier) -> float:
+    """Memory that a model needs on a machine of this tier; infinite where it must not be tried.
+
+    Text: 1.2 × its files. Vision: its files, and never above ``vision_limit`` of the memory, because the image encoder's
+    peak is unpredictable there. Audio: its files, and at least ``audio_floor_bytes``.
+    """
+    if model.modality == "text":
+        return model.size_bytes * _TEXT_OVERHEAD
+    if model.modality == "vision":
+        return model.size_bytes if model.size_bytes <= tier.vision_limit * tier.ram_bytes else math.inf
+    return max(model.size_bytes, tier.audio_floor_bytes)
+
+
+def budget_bytes(modality: Modality, tier: Tier) -> float:
+    """Memory that a model may use on a machine of this tier."""
+    return tier.ram_bytes * (tier.text_budget if modality == "text" else tier.vision_limit)
+
+
+def _discovered(models: Sequence[dict[str, Any]]) -> list[Model]:
+    usable = [
+        entry
+        for entry in models
+        if entry["framework"] == "MLX" and entry["health"] == "healthy" and entry["runtime_compatible"] and entry["cached"]
+    ]
+    return [_of(entry, modality, "discovered") for entry in usable if (modality := _modality(entry))]
+
+
+def _modality(entry: dict[str, Any]) -> Modality | None:
+    if entry["model_type"] == "audio":
+        return "audio"
+    if "vision" in entry["capabilities"]:
+        return "vision"
+    return "text" if entry["model_type"] == "chat" and "audio" not in entry["capabilities"] else None
+
+
+def _of(entry: dict[str, Any], modality: Modality, origin: Origin) -> Model:
+    return Model(
+        model_id=entry["name"],
+        modality=modality,
+        family=family_of(entry["name"]),
+        size_bytes=entry["size_bytes"],
+        origin=origin,
+        revision=entry["hash"],
+    )
+
+
+def family_of(model_id: str) -> str:
+    """The family that a model's name tells: ``org/Qwen2.5-0.5B-Instruct-4bit`` is ``qwen``; ``unknown`` otherwise."""
+    name = re.sub(r"[_.]", "-", model_id.rpartition("/")[2].lower())
+    return next((family for family in _FAMILIES if family in name), "unknown")
