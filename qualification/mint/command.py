@@ -1,0 +1,135 @@
+"""The sub-command ``mint``: makes the tiny models, lists them, and puts them where the tool finds them."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from qualification.mint import catalog, store
+from qualification.mint.recipe import Recipe
+
+if TYPE_CHECKING:
+    from qualification.mint.train import Step
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of ``python -m qualification mint``."""
+    parser.description = "Make tiny but real models, trained here in seconds, for tests that need no download."
+    parser.add_argument("--list", action="store_true", help="show what can be minted, and what is")
+    parser.add_argument("--family", metavar="F", help=f"only this family: {', '.join(catalog.families())}")
+    parser.add_argument("--model", metavar="ID", help="only this one, such as mint/llama-tiny")
+    parser.add_argument("--root", metavar="DIR", type=Path, help="Hugging Face home to put the models in (DIR/hub)")
+    parser.add_argument("--json", action="store_true", help="write one JSON object")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Do what the options say; the exit code. Raises ``QualificationError`` for what the caller has to report."""
+    chosen = _chosen(args)
+    try:
+        if args.list:
+            print(_listing_json(chosen) if args.json else _listing(chosen))
+        else:
+            made = [_make(recipe, args.root) for recipe in chosen]
+            print(json.dumps({"models": made}, indent=2) if args.json else _paths(made))
+    except KeyboardInterrupt:
+        print("\nInterrupted; nothing half-made is left.", file=sys.stderr)
+        return 130
+    return 0
+
+
+def _chosen(args: argparse.Namespace) -> Sequence[Recipe]:
+    if args.model:
+        return [catalog.recipe(args.model)]
+    return catalog.recipes_of(args.family) if args.family else catalog.recipes()
+
+
+def _make(recipe: Recipe, hf_home: Path | None) -> dict[str, object]:
+    progress = _Line() if sys.stderr.isatty() else None
+    try:
+        minted = store.ensure_recipe(recipe, progress=progress)
+        path = minted.snapshot if hf_home is None else store.install(recipe.model_id, hf_home)
+    finally:
+        if progress is not None:
+            progress.clear()
+    return {
+        "model": recipe.model_id,
+        "family": recipe.family,
+        "path": str(path),
+        "revision": minted.revision,
+        "size_bytes": minted.size_bytes,
+        "margin": minted.margin,
+    }
+
+
+class _Line:
+    """One line on the terminal that follows the training and disappears with it."""
+
+    def __call__(self, step: Step) -> None:
+        sys.stderr.write(f"\r\033[K{step.model_id}: step {step.number}, loss {step.loss:.4f}, margin {step.margin:.1f}")
+        sys.stderr.flush()
+
+    def clear(self) -> None:
+        sys.stderr.write("\r\033[K")
+        sys.stderr.flush()
+
+
+def _listing(chosen: Sequence[Recipe]) -> str:
+    head = ("MODEL", "FAMILY", "PARAMETERS", "SIZE", "SHARDS", "KNOWN ANSWERS", "MINTED")
+    rows = [
+        (
+            recipe.model_id,
+            recipe.family,
+            f"{recipe.parameters:,}",
+            f"{_size_bytes(recipe) / 1e3:.0f} kB",
+            str(recipe.shards),
+            str(len(recipe.known_answers)),
+            "no" if store.find(recipe) is None else "yes",
+        )
+        for recipe in chosen
+    ]
+    return _table((head, *rows), right_aligned=(2, 3, 4, 5))
+
+
+def _listing_json(chosen: Sequence[Recipe]) -> str:
+    models = []
+    for recipe in chosen:
+        minted = store.find(recipe)
+        models.append(
+            {
+                "model": recipe.model_id,
+                "family": recipe.family,
+                "parameters": recipe.parameters,
+                "size_bytes": _size_bytes(recipe),
+                "shards": recipe.shards,
+                "known_answers": [known.name for known in recipe.known_answers],
+                "known_completions": [known.name for known in recipe.known_completions],
+                "path": None if minted is None else str(minted.snapshot),
+            }
+        )
+    return json.dumps({"models": models}, indent=2)
+
+
+def _size_bytes(recipe: Recipe) -> int:
+    """As measured where the model is minted, else as declared."""
+    minted = store.find(recipe)
+    return recipe.size_bytes if minted is None else minted.size_bytes
+
+
+def _paths(made: Sequence[dict[str, object]]) -> str:
+    return _table([(str(model["model"]), str(model["path"])) for model in made])
+
+
+def _table(rows: Sequence[tuple[str, ...]], right_aligned: tuple[int, ...] = ()) -> str:
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = [
+        "  ".join(
+            cell.rjust(width) if at in right_aligned else cell.ljust(width)
+            for at, (cell, width) in enumerate(zip(row, widths, strict=True))
+        )
+        for row in rows
+    ]
+    return "\n".join(line.rstrip() for line in lines)
