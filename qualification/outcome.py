@@ -56,7 +56,7 @@ def worst(judged: Sequence[Judged]) -> Judged:
 
 
 def _survivors(ended: Ended) -> Judged | None:
-    if ended.survivors and ended.how == "exited":
+    if ended.survivors and ended.how == "exited" and ended.returncode >= 0:
         return Judged("leaked", f"left running when its tests had ended, and stopped by force: {', '.join(ended.survivors)}")
     return None
 

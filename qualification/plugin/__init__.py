@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from qualification.plugin import models, selection
-from qualification.plugin.context import CELL, Cell, refuse_checkout
+from qualification.plugin.context import CELL, Cell, obey_supervisor, refuse_checkout
 from qualification.plugin.recording import Progress, Recorder
 
 __all__ = ["pytest_addoption", "pytest_configure", "report_benchmark"]
@@ -29,6 +29,7 @@ def pytest_configure(config: pytest.Config) -> None:
     cell = Cell.load(cell_file) if cell_file else None
     config.stash[CELL] = cell
     if cell:
+        obey_supervisor()
         refuse_checkout(cell)
         config.pluginmanager.register(Progress(cell.progress), "qualification-progress")
     report_output = config.getoption("--report-output")

@@ -5,7 +5,11 @@ from __future__ import annotations
 import faulthandler
 import importlib.util
 import json
+import os
 import signal
+import sys
+import threading
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,15 +38,30 @@ class Cell:
         return Cell(**{**content, "model": model, "progress": Path(content["progress"]), "project": Path(content["project"])})
 
 
+_ORPHAN_CHECK_S = 0.5
+
 CELL = pytest.StashKey["Cell | None"]()
 
 
-def refuse_checkout(cell: Cell) -> None:
-    """Raises UsageError where the packages would come from the checkout: what is released is the wheel.
+def obey_supervisor() -> None:
+    """SIGUSR1 writes the stacks of all threads, and this process's group ends when its supervisor is gone.
 
-    Also makes SIGUSR1 write the stacks of all threads, which is what the supervisor asks of a process that hangs.
+    The supervisor stops its cell in every case but one: when it is itself killed by force. The stacks go to a copy of
+    stderr, because pytest puts the original aside while a test runs.
     """
-    faulthandler.register(signal.SIGUSR1, all_threads=True)
+    log = os.fdopen(os.dup(sys.__stderr__.fileno() if sys.__stderr__ else 2), "w", encoding="utf-8")
+    faulthandler.register(signal.SIGUSR1, file=log, all_threads=True)
+    threading.Thread(target=_end_when_orphaned, args=(os.getppid(),), name="orphan-watch", daemon=True).start()
+
+
+def _end_when_orphaned(supervisor: int) -> None:
+    while os.getppid() == supervisor:
+        time.sleep(_ORPHAN_CHECK_S)
+    os.killpg(0, signal.SIGKILL)
+
+
+def refuse_checkout(cell: Cell) -> None:
+    """Raises UsageError where the packages would come from the checkout: what is released is the wheel."""
     for package in ("mlxk", "qualification"):
         found = importlib.util.find_spec(package)
         if found and found.origin and Path(found.origin).resolve().parent == (cell.project / package).resolve():

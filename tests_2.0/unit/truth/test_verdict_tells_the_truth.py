@@ -1,0 +1,213 @@
+"""Whatever a test does to its process, the verdict says so with the reason, and nothing of it is left running."""
+
+from __future__ import annotations
+
+import subprocess
+import time
+
+import psutil
+import pytest
+
+CHILD = """
+import subprocess, sys, pathlib
+
+def child(**how):
+    project = str(pathlib.Path(__file__).parent.parent)
+    return subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)", project], **how)
+"""
+
+GOOD = """
+def test_good():
+    assert True
+"""
+
+
+def test_a_project_whose_tests_pass_qualifies(project):
+    examined = project(GOOD)
+
+    code, verdict, said = examined.examine()
+
+    assert (code, verdict["word"]) == (0, "QUALIFIED")
+    assert verdict["counts"] == {"passed": 2}
+    assert said.startswith("QUALIFIED: matrix matrix, tier 16gb, 2 cells (2 passed), 2 tests")
+    assert examined.left_behind() == []
+
+
+def test_a_failing_test_is_not_qualified_and_names_the_assertion(project):
+    examined = project("def test_bad():\n    assert 1 + 1 == 3\n" + GOOD)
+
+    code, verdict, _ = examined.examine()
+
+    assert (code, verdict["word"]) == (1, "NOT_QUALIFIED")
+    assert examined.cells(verdict)["first"] == ("failed", "tests/test_first.py::test_bad: assert (1 + 1) == 3")
+    assert examined.cells(verdict)["second"] == ("passed", "")
+
+
+def test_a_test_that_hangs_deaf_to_signals_is_stopped_with_its_children_and_its_stacks_logged(project):
+    examined = project(
+        CHILD
+        + """
+import itertools
+
+def test_hangs():
+    child()
+    sum(itertools.repeat(0))
+""",
+        timeout="4 s",
+    )
+
+    code, verdict, _ = examined.examine()
+
+    assert (code, verdict["word"]) == (1, "NOT_QUALIFIED")
+    outcome, reason = examined.cells(verdict)["first"]
+    assert outcome == "timeout"
+    assert "tests/test_first.py::test_hangs" in reason
+    assert "in test_hangs" in next((examined.root / "reports/latest/logs").glob("first*")).read_text()
+    assert examined.living() == []
+
+
+def test_a_test_that_hangs_politely_fails_alone_and_the_next_one_still_runs(project):
+    examined = project("import time\n\ndef test_hangs():\n    time.sleep(600)\n" + GOOD, timeout="8 s")
+
+    code, verdict, _ = examined.examine()
+
+    assert (code, verdict["word"]) == (1, "NOT_QUALIFIED")
+    outcome, reason = examined.cells(verdict)["first"]
+    assert outcome == "failed"
+    assert "test_hangs: Failed: Timeout" in reason
+    assert verdict["cells"][0]["tests"] == 2
+
+
+def test_a_segfault_is_a_crash_that_names_the_test_it_happened_in(project):
+    examined = project(CHILD + GOOD + "\ndef test_crashes():\n    child()\n    import ctypes\n    ctypes.string_at(0)\n")
+
+    code, verdict, _ = examined.examine()
+
+    assert (code, verdict["word"]) == (1, "NOT_QUALIFIED")
+    assert examined.cells(verdict)["first"] == ("crashed", "killed by SIGSEGV in tests/test_first.py::test_crashes")
+    assert verdict["cells"][0]["tests"] == 1
+    assert examined.living() == []
+
+
+def test_a_process_that_ends_early_with_code_0_is_a_crash(project):
+    examined = project(GOOD + "\ndef test_leaves():\n    import os\n    os._exit(0)\n")
+
+    code, verdict, _ = examined.examine()
+
+    assert (code, verdict["word"]) == (1, "NOT_QUALIFIED")
+    assert examined.cells(verdict)["first"][0] == "crashed"
+
+
+def test_a_test_that_skips_itself_leaves_the_release_incomplete_with_its_reason(project):
+    examined = project("import pytest\n\ndef test_shy():\n    pytest.skip('no model here')\n")
+
+    code, verdict, _ = examined.examine()
+
+    assert (code, verdict["word"]) == (5, "INCOMPLETE")
+    outcome, reason = examined.cells(verdict)["first"]
+    assert outcome == "debt"
+    assert reason == "every test skipped itself, so the cell proves nothing: tests/test_first.py::test_shy: no model here"
+
+
+def test_one_skip_among_passes_is_debt_too(project):
+    examined = project("import pytest\n\ndef test_shy():\n    pytest.skip('no model here')\n" + GOOD)
+
+    code, verdict, _ = examined.examine()
+
+    assert (code, verdict["word"]) == (5, "INCOMPLETE")
+    assert examined.cells(verdict)["first"][0] == "debt"
+
+
+def test_a_cell_without_tests_proves_nothing(project):
+    examined = project("VALUE = 1\n")
+
+    code, verdict, _ = examined.examine()
+
+    assert (code, verdict["word"]) == (1, "NOT_QUALIFIED")
+    assert examined.cells(verdict)["first"] == ("harness_error", "no test was collected, so the cell proves nothing")
+
+
+def test_a_module_that_cannot_be_imported_fails_with_its_reason(project):
+    examined = project("import a_module_that_nobody_wrote\n")
+
+    code, verdict, _ = examined.examine()
+
+    assert (code, verdict["word"]) == (1, "NOT_QUALIFIED")
+    outcome, reason = examined.cells(verdict)["first"]
+    assert outcome == "failed"
+    assert "No module named 'a_module_that_nobody_wrote'" in reason
+
+
+def test_a_process_left_running_is_a_leak_even_where_it_left_the_group(project):
+    examined = project(CHILD + "\ndef test_forgets():\n    child(start_new_session=True)\n")
+
+    code, verdict, _ = examined.examine()
+
+    assert (code, verdict["word"]) == (1, "NOT_QUALIFIED")
+    assert examined.cells(verdict)["first"][0] == "leaked"
+    assert examined.living() == []
+
+
+def test_separate_gives_each_test_a_process_and_a_crash_of_one_leaves_the_others_theirs(project):
+    examined = project(
+        """
+import os
+
+def test_one():
+    os.environ["LEFT_BEHIND"] = "yes"
+
+def test_two():
+    import ctypes
+    ctypes.string_at(0)
+
+def test_three():
+    assert "LEFT_BEHIND" not in os.environ
+""",
+        process="separate",
+    )
+
+    code, verdict, _ = examined.examine()
+
+    assert (code, verdict["word"]) == (1, "NOT_QUALIFIED")
+    assert examined.cells(verdict)["first"] == ("crashed", "killed by SIGSEGV in tests/test_first.py::test_two")
+    assert verdict["cells"][0]["tests"] == 2
+
+
+@pytest.mark.parametrize("by_itself", [True, False], ids=["the runner alone", "the runner and its supervisor"])
+def test_kill_9_of_the_runner_keeps_what_had_finished_and_leaves_no_process(project, by_itself):
+    examined = project(
+        CHILD
+        + GOOD
+        + """
+def test_is_under_way():
+    import time
+    child()
+    (pathlib.Path(__file__).parent.parent / "under_way").touch()
+    time.sleep(600)
+"""
+    )
+    examined.plan()
+    runner = subprocess.Popen(examined.run_command(), cwd=examined.root, env=examined.environment(), stdout=subprocess.DEVNULL)
+    _until(lambda: (examined.root / "under_way").exists())
+    if not by_itself:
+        psutil.Process(runner.pid).children()[0].kill()
+    runner.kill()
+    runner.wait()
+
+    _until(lambda: not examined.living())
+    if by_itself:
+        _until(lambda: not examined.left_behind())
+    code, verdict, said = examined.verdict()
+
+    assert (code, verdict["word"]) == (5, "INCOMPLETE")
+    assert examined.cells(verdict)["first"] == ("interrupted", "the run stopped while it ran, after 1 of its tests")
+    assert examined.cells(verdict)["second"] == ("interrupted", "the run stopped before it began")
+    assert "INCOMPLETE" in said
+
+
+def _until(holds, patience_s=30.0):
+    """Waits for something another process does; fails when it does not come about."""
+    deadline = time.monotonic() + patience_s
+    while not holds():
+        assert time.monotonic() < deadline, "it did not happen in time"
+        time.sleep(0.05)
