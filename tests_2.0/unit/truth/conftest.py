@@ -46,7 +46,13 @@ class Project:
 
     def call(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            self.command(*arguments), cwd=self.root, env=self.environment(), capture_output=True, text=True, timeout=100, check=False
+            self.command(*arguments),
+            cwd=self.root,
+            env=self.environment(),
+            capture_output=True,
+            text=True,
+            timeout=100,
+            check=False,
         )
 
     def plan(self) -> None:

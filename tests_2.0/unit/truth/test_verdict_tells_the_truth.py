@@ -188,7 +188,7 @@ def test_is_under_way():
     )
     examined.plan()
     runner = subprocess.Popen(examined.run_command(), cwd=examined.root, env=examined.environment(), stdout=subprocess.DEVNULL)
-    _until(lambda: (examined.root / "under_way").exists())
+    _until((examined.root / "under_way").exists)
     if not by_itself:
         psutil.Process(runner.pid).children()[0].kill()
     runner.kill()
