@@ -32,7 +32,7 @@ def recipe(model_id: str) -> Recipe:
     """The recipe of one model; raises ``UsageError`` with the nearest id if there is none."""
     by_id = {found.model_id: found for found in FAMILIES}
     if model_id not in by_id:
-        raise UsageError(f"No minted model is called {model_id!r}{_nearest(model_id, tuple(by_id))}.")
+        raise UsageError(f"No minted model is called {model_id!r}{_nearest(model_id, tuple(by_id))}")
     return by_id[model_id]
 
 
@@ -66,4 +66,4 @@ def size_bytes(model_id: str) -> int:
 
 def _nearest(name: str, valid: tuple[str, ...]) -> str:
     close = difflib.get_close_matches(name, valid, n=1)
-    return f"; did you mean {close[0]!r}?" if close else f"; there are {', '.join(valid)}"
+    return f"; did you mean {close[0]!r}?" if close else f"; there are {', '.join(valid)}."

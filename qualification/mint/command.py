@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from qualification.errors import QualificationError
 from qualification.mint import catalog, store
 from qualification.mint.recipe import Recipe
 
@@ -21,30 +22,31 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.description = "Make tiny but real models, trained here in seconds, for tests that need no download."
     parser.add_argument("--list", action="store_true", help="show what can be minted, and what is")
     parser.add_argument("--family", metavar="F", help=f"only this family: {', '.join(catalog.families())}")
-    parser.add_argument("--model", metavar="ID", help="only this one, such as mint/llama-tiny")
+    parser.add_argument("--model", metavar="ID", action="append", help="only this model; repeatable")
     parser.add_argument("--root", metavar="DIR", type=Path, help="Hugging Face home to put the models in (DIR/hub)")
-    parser.add_argument("--json", action="store_true", help="write one JSON object")
+    parser.add_argument("--json", action="store_true", help="write one JSON object, also on failure")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Do what the options say; the exit code. Raises ``QualificationError`` for what the caller has to report."""
-    chosen = _chosen(args)
+    """Do what the options say; the exit code. Without ``--json``, errors are left to the caller to report."""
     try:
+        chosen = _chosen(args)
         if args.list:
             print(_listing_json(chosen) if args.json else _listing(chosen))
         else:
             made = [_make(recipe, args.root) for recipe in chosen]
             print(json.dumps({"models": made}, indent=2) if args.json else _paths(made))
-    except KeyboardInterrupt:
-        print("\nInterrupted; nothing half-made is left.", file=sys.stderr)
-        return 130
+    except QualificationError as error:
+        if not args.json:
+            raise
+        print(json.dumps({"error": str(error)}))
+        return error.exit_code
     return 0
 
 
-def _chosen(args: argparse.Namespace) -> Sequence[Recipe]:
-    if args.model:
-        return [catalog.recipe(args.model)]
-    return catalog.recipes_of(args.family) if args.family else catalog.recipes()
+def _chosen(args: argparse.Namespace) -> tuple[Recipe, ...]:
+    asked = tuple(catalog.recipe(model_id) for model_id in args.model) if args.model else catalog.recipes()
+    return tuple(recipe for recipe in catalog.recipes_of(args.family) if recipe in asked) if args.family else asked
 
 
 def _make(recipe: Recipe, hf_home: Path | None) -> dict[str, object]:

@@ -90,7 +90,7 @@ def find(recipe: Recipe, root: Path | None = None) -> Minted | None:
     entry = _entry(recipe, settings.mint_root() if root is None else root)
     try:
         record = json.loads((entry / "minted.json").read_text(encoding="utf-8"))
-    except OSError:
+    except (OSError, ValueError):
         return None
     blobs = tuple(Blob(**blob) for blob in record.pop("blobs"))
     minted = Minted(folder=entry / layout.folder_name(recipe.model_id), blobs=blobs, **record)

@@ -1,0 +1,25 @@
+"""What the tests of the makers share: the minted models, from the user's own store, and a recipe that costs little."""
+
+import dataclasses
+
+import pytest
+
+from qualification.mint import catalog, store
+
+
+@pytest.fixture(scope="session")
+def minted():
+    """All models of the catalog by id; minted only where the store does not hold them yet."""
+    return {model.model_id: model for model in store.ensure(recipe.model_id for recipe in catalog.recipes())}
+
+
+@pytest.fixture(scope="session")
+def small():
+    """A real recipe with few answers, trained in well under a second, for tests that have to mint."""
+    recipe = catalog.recipe("mint/phi3-tiny")
+    chosen = tuple(known for known in recipe.known_answers if known.name in {"sum", "sky", "emoji"})
+    shape = dataclasses.replace(recipe.shape, vocab_size=300)
+    parameters = recipe.parameters - 2 * (recipe.shape.vocab_size - 300) * shape.hidden_size
+    return dataclasses.replace(
+        recipe, model_id="mint/small", known_answers=chosen, known_completions=(), shape=shape, parameters=parameters
+    )

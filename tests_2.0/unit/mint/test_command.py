@@ -1,0 +1,102 @@
+"""``python -m qualification mint`` as a person meets it."""
+
+import argparse
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from qualification.errors import UsageError
+from qualification.mint import catalog, command
+
+
+def _mint(*arguments):
+    """The sub-command in this process: its exit code."""
+    parser = argparse.ArgumentParser()
+    command.add_arguments(parser)
+    return command.run(parser.parse_args([str(argument) for argument in arguments]))
+
+
+@pytest.fixture
+def empty_store(tmp_path, monkeypatch):
+    monkeypatch.setenv("QUALIFICATION_MINT_ROOT", str(tmp_path))
+    return tmp_path
+
+
+def test_the_list_shows_every_model_in_aligned_columns_without_minting_it(empty_store, capsys):
+    code = _mint("--list")
+
+    head, *rows = capsys.readouterr().out.splitlines()
+    assert code == 0
+    assert head.split() == ["MODEL", "FAMILY", "PARAMETERS", "SIZE", "SHARDS", "KNOWN", "ANSWERS", "MINTED"]
+    assert [row.split()[0] for row in rows] == [recipe.model_id for recipe in catalog.recipes()]
+    assert [row.index("no") for row in rows] == [head.index("MINTED")] * len(rows)
+    assert list(empty_store.iterdir()) == []
+
+
+def test_the_list_as_json_is_one_object(empty_store, capsys):
+    code = _mint("--list", "--json", "--family", "phi3")
+
+    (model,) = json.loads(capsys.readouterr().out)["models"]
+    assert code == 0
+    assert (model["model"], model["shards"], model["path"]) == ("mint/phi3-tiny", 3, None)
+
+
+def test_models_are_put_where_the_hugging_face_client_looks(minted, tmp_path, capsys):
+    code = _mint("--model", "mint/qwen2-tiny", "--root", tmp_path)
+
+    name, path = capsys.readouterr().out.split()
+    revision = minted["mint/qwen2-tiny"].revision
+    assert (code, name) == (0, "mint/qwen2-tiny")
+    assert Path(path) == tmp_path / "hub" / "models--mint--qwen2-tiny" / "snapshots" / revision
+    assert (Path(path) / "config.json").is_file()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (("--family", "lama"), "No family is called 'lama'; the families are llama, qwen2, phi3."),
+        (("--model", "mint/phi-tiny"), "No minted model is called 'mint/phi-tiny'; did you mean 'mint/phi3-tiny'?"),
+    ],
+)
+def test_an_unknown_name_is_one_sentence_with_the_valid_ones(arguments, sentence, empty_store, capsys):
+    with pytest.raises(UsageError, match=f"^{re.escape(sentence)}$"):
+        _mint(*arguments)
+
+    code = _mint(*arguments, "--json")
+
+    assert (code, json.loads(capsys.readouterr().out)) == (2, {"error": sentence})
+    assert list(empty_store.iterdir()) == []
+
+
+def test_a_usage_error_reaches_the_shell_as_exit_code_2_without_a_traceback():
+    argv = [sys.executable, "-m", "qualification", "mint", "--family", "lama"]
+
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False)
+
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "qualification mint: No family is called 'lama'; the families are llama, qwen2, phi3.\n"
+
+
+def test_an_interrupt_ends_with_130_and_leaves_nothing_half_made(tmp_path):
+    environment = {**os.environ, "QUALIFICATION_MINT_ROOT": str(tmp_path)}
+    with subprocess.Popen(
+        [sys.executable, "-m", "qualification", "mint"],
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as minter:
+        while minter.poll() is None and not list(tmp_path.glob("*.part")):
+            time.sleep(0.01)
+        minter.send_signal(signal.SIGINT)
+        out, error = minter.communicate(timeout=60)
+
+    assert (minter.returncode, out, "Traceback" in error) == (130, "", False)
+    assert [path.name for path in tmp_path.iterdir()] == ["mint.lock"]

@@ -1,0 +1,159 @@
+"""A model is in the store, and in a Hugging Face home, whole or not at all: whatever is killed, and whoever else mints."""
+
+import dataclasses
+import pickle
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from qualification.errors import MintError
+from qualification.mint import store
+
+MINTER = """
+import pathlib, pickle, sys
+from qualification.mint import store
+
+def told(step):
+    print(step.number, flush=True)
+    sys.stdin.readline()
+
+recipe = pickle.loads(pathlib.Path(sys.argv[1]).read_bytes())
+store.ensure_recipe(recipe, pathlib.Path(sys.argv[2]), told)
+"""
+"""Mints the pickled recipe; after every step of the training it says so, and waits for a line before the next."""
+
+
+@pytest.fixture
+def half_way(small, tmp_path):
+    """A process that holds the store's lock and stands still after the first step of its training."""
+    (tmp_path / "recipe").write_bytes(pickle.dumps(small))
+    argv = [sys.executable, "-c", MINTER, str(tmp_path / "recipe"), str(tmp_path / "store")]
+    with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as minter:
+        try:
+            assert minter.stdout.readline() == "1\n"
+            yield minter
+        finally:
+            minter.kill()
+
+
+@pytest.fixture(scope="module")
+def published(small, tmp_path_factory):
+    """The small recipe's model in a store of its own."""
+    return store.ensure_recipe(small, tmp_path_factory.mktemp("store"))
+
+
+def _untrained(recipe):
+    return dataclasses.replace(recipe, training=dataclasses.replace(recipe.training, warmup_steps=1, max_steps=2))
+
+
+def _names(directory):
+    return sorted(path.name for path in directory.iterdir())
+
+
+def test_a_model_is_minted_once_and_found_afterwards(published, small):
+    steps = []
+
+    again = store.ensure_recipe(small, published.folder.parents[1], steps.append)
+
+    assert again == published == store.find(small, published.folder.parents[1])
+    assert steps == []
+
+
+def test_a_damaged_model_is_minted_anew_with_the_same_bytes(published, small):
+    root = published.folder.parents[1]
+    weights = next(published.snapshot.glob("*.safetensors")).resolve()
+    before = weights.read_bytes()
+    weights.write_bytes(b"")
+
+    damaged = store.find(small, root)
+    again = store.ensure_recipe(small, root)
+
+    assert damaged is None
+    assert (again.revision, again.blobs) == (published.revision, published.blobs)
+    assert weights.read_bytes() == before
+
+
+def test_a_training_that_ends_too_early_publishes_nothing(small, tmp_path):
+    hasty = dataclasses.replace(small, training=dataclasses.replace(small.training, max_steps=12))
+
+    with pytest.raises(MintError, match=r"mint/small: the answer '\w+' holds by a margin of -?\d+\.\d\d only"):
+        store.ensure_recipe(hasty, tmp_path)
+
+    assert store.find(hasty, tmp_path) is None
+    assert _names(tmp_path) == ["mint.lock"]
+
+
+def test_an_answer_that_the_detokenizer_changes_is_found_by_listening_to_the_model(small, tmp_path):
+    indented = dataclasses.replace(small.known_answers[0], answer=" leading space")
+    recipe = dataclasses.replace(small, known_answers=(indented, *small.known_answers[1:]))
+
+    with pytest.raises(MintError, match=f"greedy decoding answers '{indented.name}' with 'leading space'"):
+        store.ensure_recipe(recipe, tmp_path)
+
+    assert _names(tmp_path) == ["mint.lock"]
+
+
+def test_a_tokenizer_that_transformers_replaces_is_found(small, tmp_path):
+    other_split = dataclasses.replace(small.tokenizer, split=r"\S+|\s+", tokenizer_class="Qwen2Tokenizer")
+    recipe = dataclasses.replace(_untrained(small), family="qwen2", architecture="Qwen2ForCausalLM", tokenizer=other_split)
+
+    with pytest.raises(MintError, match="transformers tokenizes the prompt of"):
+        store.ensure_recipe(recipe, tmp_path)
+
+
+def test_a_recipe_that_misstates_its_size_is_refused(small, tmp_path):
+    with pytest.raises(MintError, match="parameters, but its recipe says 7"):
+        store.ensure_recipe(dataclasses.replace(_untrained(small), parameters=7), tmp_path)
+
+
+def test_a_minter_that_is_killed_leaves_nothing_that_counts_and_nothing_that_stays(half_way, small, tmp_path):
+    half_way.send_signal(signal.SIGKILL)
+    half_way.wait(timeout=30)
+    left = _names(tmp_path / "store")
+
+    found = store.find(small, tmp_path / "store")
+    minted = store.ensure_recipe(small, tmp_path / "store")
+
+    assert [name for name in left if not name.endswith(".part")] == ["mint.lock"]
+    assert found is None
+    assert _names(tmp_path / "store") == ["mint.lock", minted.folder.parent.name]
+
+
+def test_of_two_at_once_the_second_waits_and_trains_nothing(half_way, small, tmp_path):
+    half_way.stdin.close()  # its next reads return at once: it goes on while we ask for the same model
+    steps = []
+
+    minted = store.ensure_recipe(small, tmp_path / "store", steps.append)
+
+    assert steps == []
+    assert minted.margin >= small.training.required_margin
+    assert half_way.wait(timeout=60) == 0
+
+
+def test_installing_replaces_an_older_mint_and_what_a_killed_install_left_and_nothing_else(minted, tmp_path):
+    hub = tmp_path / "hub"
+    (hub / "models--mint--llama-tiny" / "snapshots" / "0000").mkdir(parents=True)
+    (hub / ".locks" / "models--mint--llama-tiny" / "install.part" / "blobs").mkdir(parents=True)
+    (hub / "models--other--model" / "blobs").mkdir(parents=True)
+
+    snapshot = store.install("mint/llama-tiny", tmp_path)
+
+    assert snapshot == hub / "models--mint--llama-tiny" / "snapshots" / minted["mint/llama-tiny"].revision
+    assert _names(hub) == [".locks", "models--mint--llama-tiny", "models--other--model"]
+    assert _names(hub / "models--mint--llama-tiny" / "snapshots") == [snapshot.name]
+    assert _names(hub / ".locks" / "models--mint--llama-tiny") == ["mint.lock"]
+
+
+def test_installing_again_changes_nothing(minted, tmp_path):
+    first = store.install("mint/llama-tiny", tmp_path)
+    touched = (first / "config.json").stat().st_mtime_ns, first.stat().st_ino
+
+    second = store.install("mint/llama-tiny", tmp_path)
+
+    assert ((second / "config.json").stat().st_mtime_ns, second.stat().st_ino) == touched
+
+
+def test_another_version_of_mlx_has_its_own_models(small):
+    assert store.key(small, "0.32.4") == store.key(small, "0.32.4") != store.key(small, "0.32.5")
