@@ -17,8 +17,6 @@ Code = Literal[
     "not_selected",
     "tier_elsewhere",
     "python_missing",
-    "environment_failed",
-    "mint_failed",
     "ram",
     "memory_busy",
 ]

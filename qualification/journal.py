@@ -1,4 +1,4 @@
-"""The run's journal: one JSON line per event, each holding the hash of the line before it, on disk before the call returns."""
+"""The run's journal: one JSON line per event, bound by hashes to the line before it, on disk before the call returns."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import fcntl
 import hashlib
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime, timezone
 from pathlib import Path
@@ -36,10 +36,11 @@ def append(path: Path, event: str, **facts: Any) -> None:
             "event": event,
             **facts,
         }
-        wrong = schemas.violations("journal", line)
+        raw = _written(line)
+        wrong = schemas.violations("journal", json.loads(raw))
         if wrong:
             raise BundleError(f"{path.name}: an event {event!r} that its schema does not know: {wrong[0]}")
-        file.write((json.dumps(line, ensure_ascii=False) + "\n").encode("utf-8"))
+        file.write(raw)
         file.flush()
         os.fsync(file.fileno())
 
@@ -48,20 +49,37 @@ def read(path: Path) -> list[dict[str, Any]]:
     """All events in order. Raises BundleError where the chain is broken; a last line cut by a kill is left out."""
     events: list[dict[str, Any]] = []
     previous = _FIRST
-    for number, raw in enumerate(path.read_bytes().splitlines(keepends=True), start=1):
-        if not raw.endswith(b"\n"):
-            break
+    for number, line in enumerate(_lines(path), start=1):
+        raw = line + b"\n"
         try:
             event = json.loads(raw)
         except ValueError as error:
             raise BundleError(f"{path.name}:{number}: not a JSON line ({error}); the journal was damaged") from error
         wrong = schemas.violations("journal", event)
-        if wrong or event["prev"] != previous or event["seq"] != number - 1:
-            reason = wrong[0] if wrong else "it does not continue the line before it"
+        if wrong or raw != _written({key: value for key, value in event.items() if key != "sha256"}):
+            reason = wrong[0] if wrong else "it is not as it was written"
             raise BundleError(f"{path.name}:{number}: {reason}; the journal was changed after it was written")
+        if event["prev"] != previous or event["seq"] != number - 1:
+            raise BundleError(f"{path.name}:{number}: it does not continue the line before it; the journal was changed")
         previous = hashlib.sha256(raw).hexdigest()
         events.append(event)
     return events
+
+
+def _lines(path: Path) -> list[bytes]:
+    try:
+        return path.read_bytes().split(b"\n")[:-1]
+    except FileNotFoundError as error:
+        raise BundleError(f"{path} is missing; without its journal a run cannot be judged") from error
+
+
+def _written(line: Mapping[str, Any]) -> bytes:
+    """A line as it stands in the file: its last key is the sha256 of all before it, so that the last line, too, is bound.
+
+    Half a surrogate pair, which UTF-8 lacks, becomes ``?``.
+    """
+    body = json.dumps(line, ensure_ascii=False).encode("utf-8", errors="replace")
+    return body[:-1] + b', "sha256": "' + hashlib.sha256(body).hexdigest().encode() + b'"}\n'
 
 
 @contextmanager

@@ -7,8 +7,9 @@ import hashlib
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, Literal, NoReturn, cast
 
 import jsonschema
 import yaml
@@ -23,6 +24,7 @@ Process = Literal["wet", "separate"]
 Source = Literal["auto", "discovered", "fallback", "minted"]
 
 _DEFAULT_TIMEOUT_S = 600.0
+_LISTED = 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,8 +82,11 @@ def load(path: Path) -> Matrix:
     try:
         content = path.read_bytes()
         text = content.decode("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise MatrixError(path, 1, f"the matrix cannot be read: {error}") from error
+    except OSError as error:
+        raise MatrixError(path, 1, f"the matrix cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise MatrixError(path, line, f"the matrix is not UTF-8: the byte 0x{content[error.start]:02x} stands here") from error
     document = _Document(path, text)
     document.check_schema()
     matrix = _build(path.stem, hashlib.sha256(content).hexdigest(), document.data)
@@ -90,10 +95,13 @@ def load(path: Path) -> Matrix:
 
 
 def nearest(name: str, valid: Iterable[str]) -> str:
-    """``; did you mean 'x'?`` where one of ``valid`` is close, else the list of what is valid."""
+    """``; did you mean 'x'?`` where one of ``valid`` is close, else what is valid, as far as a person wants to read."""
     names = sorted(valid)
     close = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
-    return f"; did you mean {close[0]!r}?" if close else f"; valid here: {', '.join(names)}"
+    if close:
+        return f"; did you mean {close[0]!r}?"
+    more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
+    return f"; valid here: {', '.join(names[:_LISTED]) or 'nothing'}{more}"
 
 
 def _build(name: str, sha256: str, data: dict[str, Any]) -> Matrix:
@@ -165,6 +173,16 @@ def _check_references(document: _Document, matrix: Matrix) -> None:
     for index, group in enumerate(matrix.require.groups):
         if group not in groups:
             document.refuse(("require", "groups", index), f"{group!r} is not a group of this matrix{nearest(group, groups)}")
+    for left, right in pairwise(matrix.tiers):
+        if left.ram_bytes == right.ram_bytes:
+            document.refuse(
+                ("tiers", right.name), f"{right.name!r} has the memory of {left.name!r}, and a machine is in one tier only"
+            )
+    axes = {axis for group in matrix.groups for axis in group.over}
+    if "python" not in axes and set(matrix.require.pythons) - {matrix.pythons[-1]}:
+        document.refuse(("require", "pythons"), "no group runs over: [python], so only the last of 'pythons' can be met")
+    if "tier" not in axes and set(matrix.require.tiers) - {"this"}:
+        document.refuse(("require", "tiers"), "no group runs over: [tier], so only 'this' can be met")
     covered = {group.for_each for group in matrix.groups}
     for modality, _ in matrix.require.families:
         if modality not in covered:
@@ -182,21 +200,26 @@ class _Document:
         self.lines: dict[_Path, int] = {(): 1}
         self.scalars: dict[_Path, str] = {}
         try:
+            for event in yaml.parse(text, Loader=yaml.SafeLoader):
+                if getattr(event, "anchor", None):
+                    mark = cast("yaml.Mark", event.start_mark)
+                    raise MatrixError(path, mark.line + 1, "a matrix has no anchors, aliases or merge keys; write it out")
             node = yaml.compose(text, Loader=yaml.SafeLoader)
         except yaml.MarkedYAMLError as error:
-            line = error.problem_mark.line + 1 if error.problem_mark else 1
-            raise MatrixError(path, line, f"not YAML: {error.problem or error.context}") from error
-        except yaml.YAMLError as error:
-            raise MatrixError(path, 1, f"not YAML: {error}") from error
+            found = error.problem_mark or error.context_mark
+            raise MatrixError(path, found.line + 1 if found else 1, f"not YAML: {error.problem or error.context}") from error
+        except yaml.reader.ReaderError as error:
+            line = text.count("\n", 0, error.position) + 1
+            raise MatrixError(path, line, f"not YAML: the character {chr(error.character)!r} cannot stand in it") from error
+        except RecursionError as error:
+            raise MatrixError(path, 1, "not a matrix: it is nested too deeply to be read") from error
         if node is None:
             raise MatrixError(path, 1, "the matrix is empty; matrices/smoke.yaml shows what one looks like")
         self.data: Any = self._construct(node, ())
 
-    def refuse(self, where: _Path, sentence: str) -> None:
+    def refuse(self, where: _Path, sentence: str) -> NoReturn:
         """Raises MatrixError at the line of ``where``, or of the nearest thing around it that has a line."""
-        while where not in self.lines:
-            where = where[:-1]
-        raise MatrixError(self.path, self.lines[where], sentence)
+        raise MatrixError(self.path, self._line(where), sentence)
 
     def check_schema(self) -> None:
         """Raises MatrixError for the violation that stands first in the file."""
@@ -217,11 +240,18 @@ class _Document:
         if isinstance(node, yaml.SequenceNode):
             return [self._construct(item, (*where, index)) for index, item in enumerate(node.value)]
         self.scalars[where] = str(node.value)
-        return yaml.SafeLoader("").construct_object(node)
+        if node.tag == "tag:yaml.org,2002:timestamp":
+            return node.value
+        try:
+            return yaml.SafeLoader("").construct_object(node)
+        except (ValueError, yaml.YAMLError):
+            self.refuse(where, f"{_dotted(where)}: {node.value!r} cannot be read as {node.tag}; write it without a tag")
 
     def _construct_mapping(self, node: yaml.MappingNode, where: _Path) -> dict[str, Any]:
         mapping: dict[str, Any] = {}
         for key_node, value_node in node.value:
+            if not isinstance(key_node, yaml.ScalarNode):
+                raise MatrixError(self.path, key_node.start_mark.line + 1, "a key is one word, not a list or a mapping")
             key = str(key_node.value)
             spot = (*where, key)
             self.lines[spot] = key_node.start_mark.line + 1
@@ -231,31 +261,27 @@ class _Document:
         return mapping
 
     def _explain(self, error: jsonschema.ValidationError) -> tuple[_Path, str]:
+        """Where the violation stands, and the sentence for it."""
         where = tuple(error.absolute_path)
         name = _dotted(where)
-        schema: Any = error.schema
         wanted: Any = error.validator_value
         instance: Any = error.instance
-        if error.validator == "additionalProperties":
-            known = schema["properties"]
-            unknown = next(key for key in instance if key not in known)
-            return (
-                *where,
-                unknown,
-            ), f"unknown key {unknown!r}{f' in {name}' if where else ''}{nearest(unknown, known)}"
-        if error.validator == "required":
-            missing = next(key for key in wanted if key not in instance)
-            return where, f"{name} lacks the key {missing!r}"
+        if "propertyNames" in error.absolute_schema_path:
+            return (*where, instance), f"{name}: {_wanted(error)}"
+        match error.validator:
+            case "additionalProperties":
+                known = cast("dict[str, Any]", error.schema)["properties"]
+                unknown = next(key for key in instance if key not in known)
+                return (*where, unknown), f"unknown key {unknown!r}{f' in {name}' if where else ''}{nearest(unknown, known)}"
+            case "required":
+                missing = next(key for key in wanted if key not in instance)
+                return where, f"{name} lacks the key {missing!r}"
+            case "uniqueItems":
+                index = next(index for index, item in enumerate(instance) if item in instance[:index])
+                return (*where, index), f"{name}: {instance[index]!r} stands here a second time"
         if isinstance(instance, float) and "pythons" in where:
-            written = self.scalars.get(where, str(instance))
+            written = self.scalars[where]
             return where, f'{name}: YAML reads {written} as the number {instance}; write "{written}" in quotes'
-        if error.validator == "enum":
-            return (
-                where,
-                f"{name}: {instance!r} is not known here{nearest(str(instance), wanted)}",
-            )
-        if error.validator == "oneOf" and error.context and isinstance(instance, list):
-            return self._explain(max(error.context, key=lambda inner: len(inner.absolute_path)))
         return where, f"{name}: {_wanted(error)}"
 
 
@@ -264,9 +290,33 @@ def _dotted(where: _Path) -> str:
     return text.removeprefix(".") or "the matrix"
 
 
+_EXAMPLES = {
+    "atLeast": '">= 3 families"',
+    "duration": '"10 min"',
+    "name": "16gb or text, in small letters",
+    "path": "tests_2.0/unit, below the project's root",
+    "python": '"3.12"',
+    "share": '"40%"',
+    "size": '"16 GiB"',
+}
+
+_KINDS: dict[str | type, str] = {
+    "array": "a list", "object": "a mapping", "string": "text",
+    list: "a list", dict: "a mapping", str: "text", bool: "a truth value", int: "a number", float: "a number",
+    type(None): "nothing",
+}  # fmt: skip
+
+
 def _wanted(error: jsonschema.ValidationError) -> str:
-    examples = {"size": '"16 GiB"', "share": '"40%"', "duration": '"10 min"', "atLeast": '">= 3 families"'}
-    for name, example in examples.items():
-        if error.schema == schemas.load("matrix")["$defs"][name]:
-            return f"{error.instance!r} is not of the form {example}"
+    instance, wanted = error.instance, cast("Any", error.validator_value)
+    definitions = schemas.load("matrix")["$defs"]
+    for name, example in _EXAMPLES.items():
+        if error.schema == definitions[name] and not isinstance(instance, (list, dict)):
+            return f"{instance!r} is not of the form {example}"
+    if error.validator == "enum":
+        return f"{instance!r} is not known here{nearest(str(instance), wanted)}"
+    if error.validator == "type":
+        return f"{_KINDS[type(instance)]} stands where {_KINDS[wanted]} belongs"
+    if error.validator == "const":
+        return f"{instance!r} stands where {wanted!r} belongs"
     return error.message

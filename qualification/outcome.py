@@ -18,6 +18,8 @@ ORDER: tuple[Outcome, ...] = get_args(Outcome)
 _TESTS_FAILED, _INTERRUPTED, _INTERNAL_ERROR, _USAGE_ERROR, _NONE_COLLECTED = 1, 2, 3, 4, 5
 """pytest's exit codes: pytest.ExitCode."""
 
+_PYTEST_ITSELF = {_INTERNAL_ERROR: "an internal error", _USAGE_ERROR: "a usage error"}
+
 
 @dataclass(frozen=True, slots=True)
 class Ended:
@@ -56,7 +58,8 @@ def worst(judged: Sequence[Judged]) -> Judged:
 
 
 def _survivors(ended: Ended) -> Judged | None:
-    if ended.survivors and ended.how == "exited" and ended.returncode >= 0:
+    """A process that was cut off leaves its children behind, which says nothing of them: only one that ended by itself leaks."""
+    if ended.survivors and ended.how == "exited" and ended.returncode >= 0 and ended.running is None:
         return Judged("leaked", f"left running when its tests had ended, and stopped by force: {', '.join(ended.survivors)}")
     return None
 
@@ -75,21 +78,21 @@ def _end(ended: Ended, records: Sequence[Mapping[str, Any]]) -> Judged | None:
     if ended.how == "timeout":
         return Judged("timeout", f"stopped after {ended.duration_s:.0f} s{during}; the log holds the stacks of its threads")
     if ended.how == "orphaned":
-        return Judged("interrupted", f"the runner died, and the cell with it{during}")
+        return Judged("interrupted", f"what watches over the cell died, and the cell with it{during}")
     if ended.returncode < 0:
         return Judged("crashed", f"killed by {_signal_name(-ended.returncode)}{during}")
+    if ended.returncode in _PYTEST_ITSELF:
+        return Judged("harness_error", f"pytest ended with {_PYTEST_ITSELF[ended.returncode]}{during}; see the log")
     if ended.collected is None:
         return Judged(
             "harness_error", f"pytest ended with code {ended.returncode} before it had collected its tests; see the log"
         )
     if not ended.collected or ended.returncode == _NONE_COLLECTED:
         return Judged("harness_error", "no test was collected, so the cell proves nothing")
-    unfinished = len(ended.collected) - len({record["test"] for record in records})
-    if ended.running or ended.returncode == _INTERRUPTED or unfinished > 0:
-        return Judged(
-            "crashed",
-            f"ended with code {ended.returncode}{during} and {unfinished} of {len(ended.collected)} tests unrecorded",
-        )
+    unfinished = set(ended.collected) - {record["test"] for record in records}
+    if ended.running or ended.returncode == _INTERRUPTED or unfinished:
+        missing = f"{len(unfinished)} of {len(ended.collected)} tests unrecorded"
+        return Judged("crashed", f"ended with code {ended.returncode}{during} and {missing}")
     if ended.returncode not in (0, _TESTS_FAILED):
         return Judged("harness_error", f"pytest ended with code {ended.returncode}; see the log")
     if ended.returncode == _TESTS_FAILED and not _failed(records):
@@ -100,13 +103,9 @@ def _end(ended: Ended, records: Sequence[Mapping[str, Any]]) -> Judged | None:
 def _proof(records: Sequence[Mapping[str, Any]]) -> Judged | None:
     skipped = [record for record in records if record["outcome"] == "skipped"]
     if skipped:
-        first = skipped[0]
-        which = (
-            "every test skipped itself, so the cell proves nothing"
-            if len(skipped) == len(records)
-            else f"{len(skipped)} of {len(records)} tests skipped themselves"
-        )
-        return Judged("debt", f"{which}: {first['test']}: {first.get('reason', 'no reason given')}")
+        first = f"{skipped[0]['test']}: {skipped[0].get('reason', 'no reason given')}"
+        nothing = ", so nothing is shown" if len(skipped) == len(records) else ""
+        return Judged("debt", f"{len(skipped)} of {len(records)} tests skipped themselves{nothing}: {first}")
     rerun = [record for record in records if record.get("reruns")]
     if rerun:
         return Judged("flaky", f"{len(rerun)} of {len(records)} tests passed only when run again: {rerun[0]['test']}")

@@ -88,7 +88,7 @@ def expand(matrix: Matrix, models: Sequence[Model], tier: str, inputs: Inputs) -
     A group that is not ``over: [python]`` runs on the matrix's last Python, one that is not over ``dependencies`` on the first
     dependency set; one that is not over ``tier`` is owed once, on any machine.
     """
-    tiers = tuple(tier if name == "this" else name for name in matrix.require.tiers)
+    tiers = tuple(dict.fromkeys(tier if name == "this" else name for name in matrix.require.tiers))
     cells = [cell for group in matrix.groups for cell in _cells(matrix, group, models, tiers)]
     required = Required(matrix.require.pythons, tiers, matrix.require.groups, matrix.require.families)
     return Plan(matrix.name, matrix.about, tier, matrix.tiers, inputs, required, tuple(cells))
@@ -138,7 +138,7 @@ def thaw(content: bytes) -> Plan:
 
 
 def hash_tree(root: Path, paths: Iterable[str]) -> str:
-    """sha256 over the names and contents of all files below ``root / path``; caches and bytecode do not count."""
+    """sha256 over the names and contents of all files below ``root / path``; bytecode and what begins with a dot do not count."""
     digest = hashlib.sha256()
     files = {file for path in paths for file in _files(root / path)}
     for file in sorted(files):
@@ -184,4 +184,9 @@ def _cell(entry: dict[str, Any]) -> Cell:
 def _files(path: Path) -> Iterable[Path]:
     if path.is_file():
         return [path]
-    return [file for file in path.rglob("*") if file.is_file() and "__pycache__" not in file.parts]
+    return [file for file in path.rglob("*") if file.is_file() and not any(map(_is_cache, file.relative_to(path).parts))]
+
+
+def _is_cache(name: str) -> bool:
+    """Bytecode, and what pytest, hypothesis and file managers leave behind."""
+    return name == "__pycache__" or name.startswith(".")

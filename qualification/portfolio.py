@@ -76,11 +76,12 @@ def resolve(source: Source, models: Sequence[dict[str, Any]]) -> tuple[Model, ..
     ``auto`` takes, for each modality by itself, what was discovered, else what is cached of the fallback list, else what is
     minted; the other sources take their one kind and nothing else.
     """
+    usable = [entry for entry in models if _usable(entry)]
     chosen: list[Model] = []
     for modality, fallback in FALLBACK.items():
         kinds = {
-            "discovered": [model for model in _discovered(models) if model.modality == modality],
-            "fallback": [_of(entry, modality, "fallback") for entry in models if entry["name"] in fallback],
+            "discovered": [_of(entry, modality, "discovered") for entry in usable if _modality(entry) == modality],
+            "fallback": [_of(entry, modality, "fallback") for entry in usable if entry["name"] in fallback],
             "minted": [model for model in minted() if model.modality == modality],
         }
         chosen += next(filter(None, kinds.values()), []) if source == "auto" else kinds[source]
@@ -120,13 +121,9 @@ def budget_bytes(modality: Modality, tier: Tier) -> float:
     return tier.ram_bytes * (tier.text_budget if modality == "text" else tier.vision_limit)
 
 
-def _discovered(models: Sequence[dict[str, Any]]) -> list[Model]:
-    usable = [
-        entry
-        for entry in models
-        if entry["framework"] == "MLX" and entry["health"] == "healthy" and entry["runtime_compatible"] and entry["cached"]
-    ]
-    return [_of(entry, modality, "discovered") for entry in usable if (modality := _modality(entry))]
+def _usable(entry: dict[str, Any]) -> bool:
+    """Whether the tool says that it can run this model: a broken or foreign one qualifies nothing, by whatever name."""
+    return bool(entry["framework"] == "MLX" and entry["health"] == "healthy" and entry["runtime_compatible"] and entry["cached"])
 
 
 def _modality(entry: dict[str, Any]) -> Modality | None:
@@ -149,6 +146,10 @@ def _of(entry: dict[str, Any], modality: Modality, origin: Origin) -> Model:
 
 
 def family_of(model_id: str) -> str:
-    """The family that a model's name tells: ``org/Qwen2.5-0.5B-Instruct-4bit`` is ``qwen``; ``unknown`` otherwise."""
+    """The family that a model's name tells: ``org/Qwen2.5-0.5B-Instruct-4bit`` is ``qwen``; ``unknown`` otherwise.
+
+    A word of the name must begin or end with it: TinyLlama is a llama, and a dolphin is no phi.
+    """
     name = re.sub(r"[_.]", "-", model_id.rpartition("/")[2].lower())
-    return next((family for family in _FAMILIES if family in name), "unknown")
+    words = (rf"(?<![a-z]){family}|{family}(?![a-z])" for family in _FAMILIES)
+    return next((family for family, word in zip(_FAMILIES, words, strict=True) if re.search(word, name)), "unknown")

@@ -5,9 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from qualification import schemas
 from qualification.errors import BundleError, QualificationError
@@ -18,15 +18,16 @@ SCHEMA_VERSION = "1.0.0"
 def compose(fixed: Mapping[str, Any], sections: Iterable[tuple[str, Any]]) -> dict[str, Any]:
     """A record from what the harness knows and from a test's ``user_properties``.
 
-    A section whose name is a top-level key of the schema goes there, any other into ``metadata``. The harness's own keys
-    cannot be overwritten. Raises QualificationError for a section given twice with different values or a record that
-    violates the schema.
+    A section whose name is a top-level key of the schema goes there, any other into ``metadata``; so does one whose name is
+    the harness's own key, in ``fixed`` or marked ``readOnly`` in the schema. Raises QualificationError for a section given
+    twice with different values, a value that JSON cannot hold, or a record that violates the schema.
     """
-    allowed = schemas.load("report")["properties"]
+    properties = schemas.load("report")["properties"]
+    own = {name for name, schema in properties.items() if schema.get("readOnly")} | fixed.keys()
     record: dict[str, Any] = {"schema_version": SCHEMA_VERSION, **fixed}
-    for name, value in sections:
-        home = record if name in allowed and name not in fixed else record.setdefault("metadata", {})
-        if home.get(name, value) != value:
+    for name, value in _flattened(fixed["test"], sections):
+        home = record if name in properties and name not in own else record.setdefault("metadata", {})
+        if name in home and home[name] != value:
             raise QualificationError(f"{fixed['test']}: the section {name!r} was given twice with different values")
         home[name] = value
     wrong = schemas.violations("report", record)
@@ -35,9 +36,19 @@ def compose(fixed: Mapping[str, Any], sections: Iterable[tuple[str, Any]]) -> di
     return record
 
 
+def _flattened(test: str, sections: Iterable[tuple[str, Any]]) -> Iterator[tuple[str, Any]]:
+    """The sections as JSON will give them back; a section ``metadata`` by its items, as it has no other meaning."""
+    for name, value in sections:
+        try:
+            plain = json.loads(json.dumps(value, allow_nan=False))
+        except (TypeError, ValueError) as error:
+            raise QualificationError(f"{test}: the section {name!r} cannot be written as JSON: {error}") from error
+        yield from plain.items() if name == "metadata" and isinstance(plain, dict) else [(name, plain)]
+
+
 def append(path: Path, record: Mapping[str, Any]) -> None:
-    """Adds one line in one write and waits until it is on the disk."""
-    line = (json.dumps(record, ensure_ascii=False, allow_nan=False) + "\n").encode("utf-8")
+    """Adds one line in one write and waits until it is on the disk; half a surrogate pair, which UTF-8 lacks, becomes ``?``."""
+    line = (json.dumps(record, ensure_ascii=False, allow_nan=False) + "\n").encode("utf-8", errors="replace")
     descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
     try:
         os.write(descriptor, line)
@@ -54,17 +65,15 @@ def read(path: Path) -> list[tuple[int, dict[str, Any], bytes]]:
     if not path.exists():
         return []
     found = []
-    for number, raw in enumerate(path.read_bytes().splitlines(keepends=True), start=1):
-        if not raw.endswith(b"\n"):
-            break
+    for number, line in enumerate(path.read_bytes().split(b"\n")[:-1], start=1):
         try:
-            record = json.loads(raw)
+            record = json.loads(line, parse_constant=_refuse)
         except ValueError as error:
             raise BundleError(f"{path.name}:{number}: not a JSON line ({error})") from error
         wrong = schemas.violations("report", record)
         if wrong:
             raise BundleError(f"{path.name}:{number}: {wrong[0]}")
-        found.append((number, record, raw))
+        found.append((number, record, line + b"\n"))
     return found
 
 
@@ -84,3 +93,8 @@ def mend(path: Path) -> None:
     complete = content.rfind(b"\n") + 1
     if complete < len(content):
         os.truncate(path, complete)
+
+
+def _refuse(constant: str) -> NoReturn:
+    """Python reads NaN and Infinity, which JSON does not know."""
+    raise ValueError(f"{constant} is no number of JSON")

@@ -6,7 +6,7 @@ import re
 
 _BYTES = {"B": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "TiB": 1 << 40}
 _SECONDS = {"s": 1.0, "min": 60.0, "h": 3600.0}
-_QUANTITY = re.compile(r"(\d+(?:\.\d+)?) ?([A-Za-z]+)")
+_QUANTITY = re.compile(r"([0-9]+(?:\.[0-9]+)?) ?([A-Za-z]+)")
 
 
 def parse_bytes(text: str) -> int:
@@ -23,14 +23,14 @@ def parse_seconds(text: str) -> float:
 
 def parse_share(text: str) -> float:
     """``"40%"`` is 0.4. Raises ValueError outside 0 to 100 per cent."""
-    match = re.fullmatch(r"(\d+(?:\.\d+)?) ?%", text)
+    match = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?) ?%", text)
     if not match or float(match[1]) > 100:
         raise ValueError(f"{text!r} is not a share such as 40%")
     return float(match[1]) / 100
 
 
 def format_bytes(count: float) -> str:
-    """Binary unit, three digits at most: 536870912 is ``512 MiB``, 1 is ``1 B``."""
+    """Binary unit, one decimal below 100: 536870912 is ``512 MiB``, 6871947674 is ``6.4 GiB``, 1 is ``1 B``."""
     for unit in reversed(_BYTES):
         if count >= _BYTES[unit] or unit == "B":
             value = count / _BYTES[unit]
@@ -40,7 +40,7 @@ def format_bytes(count: float) -> str:
 
 def format_seconds(seconds: float) -> str:
     """``1.4 s``, ``2 min 05 s``, ``1 h 10 min``: what a person reads at a glance."""
-    if seconds < 60:
+    if round(seconds, 1) < 60:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)
     if minutes < 60:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 from qualification import records
 from qualification.outcome import ORDER, Outcome
-from qualification.plan import Cell, Plan
+from qualification.plan import Plan
 
 Word = Literal["INVALID", "NOT_QUALIFIED", "INCOMPLETE", "QUALIFIED_WITH_EXCEPTIONS", "QUALIFIED"]
 """In order of weight: the first that a run deserves is its verdict."""
@@ -21,6 +21,8 @@ EXIT_CODES: dict[Word, int] = {
 _BAD: frozenset[Outcome] = frozenset({"leaked", "failed", "crashed", "timeout", "oom_guard", "harness_error"})
 _OWED: frozenset[Outcome] = frozenset({"interrupted", "debt"})
 _EXCEPTIONS: frozenset[Outcome] = frozenset({"flaky", "quarantined"})
+_SHOWN: frozenset[Outcome] = _BAD - {"harness_error"}
+"""What an attempt showed of the release itself: a later pass does not make it unseen."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +37,7 @@ class Reason:
 
 @dataclass(frozen=True, slots=True)
 class CellVerdict:
-    """What became of one cell of the plan, by its last attempt."""
+    """What became of one cell of the plan, by its last attempt; a pass that follows a finished failure is ``flaky``."""
 
     cell: str
     outcome: Outcome
@@ -74,9 +76,10 @@ Line = tuple[int, Mapping[str, Any], bytes]
 
 def judge(plan: Plan, plan_sha256: str, events: Sequence[Mapping[str, Any]], lines: Sequence[Line]) -> Verdict:
     """Weighs everything against the plan: a cell without a record counts as interrupted, a record without a cell invalidates."""
-    cells = tuple(_cell(cell, events, lines) for cell in plan.cells)
+    record = _Record.sorted_by_cell(events, lines)
+    cells = tuple(_cell(cell.id, record) for cell in plan.cells)
     reasons = [
-        *_integrity(plan, plan_sha256, events, lines),
+        *_integrity(plan, plan_sha256, events, record),
         *_weigh_cells(plan, cells),
         *_requirements(plan, cells),
     ]
@@ -92,16 +95,40 @@ def invalid(plan: Plan, sentence: str) -> Verdict:
     return Verdict("INVALID", (Reason("INVALID", "damaged", sentence),), cells)
 
 
-def _cell(cell: Cell, events: Sequence[Mapping[str, Any]], lines: Sequence[Line]) -> CellVerdict:
-    of_cell = [event for event in events if event.get("cell") == cell.id]
-    evidence = tuple(f"journal:{event['seq'] + 1}" for event in of_cell)
-    attempts = sum(event["event"] == "cell_started" for event in of_cell)
-    recorded = sum(record.get("cell") == cell.id and record.get("attempt") == attempts for _, record, _ in lines)
-    last: Mapping[str, Any] = of_cell[-1] if of_cell else {"event": "nothing"}
+_Attempt = tuple["str | None", "int | None"]
+"""Cell and number of the attempt, as test records give them."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Record:
+    """Everything that was written down, by cell, and the test records by cell and attempt."""
+
+    events: Mapping[str, Sequence[Mapping[str, Any]]]
+    lines: Mapping[_Attempt, Sequence[Line]]
+
+    @staticmethod
+    def sorted_by_cell(events: Sequence[Mapping[str, Any]], lines: Sequence[Line]) -> _Record:
+        by_cell: dict[str, list[Mapping[str, Any]]] = {}
+        for event in events:
+            if "cell" in event:
+                by_cell.setdefault(event["cell"], []).append(event)
+        by_attempt: dict[_Attempt, list[Line]] = {}
+        for line in lines:
+            by_attempt.setdefault((line[1].get("cell"), line[1].get("attempt")), []).append(line)
+        return _Record(by_cell, by_attempt)
+
+
+def _cell(cell: str, record: _Record) -> CellVerdict:
+    """A gate that was closed later takes nothing back: attempts count before refusals."""
+    of_cell = record.events.get(cell, ())
+    tried = [event for event in of_cell if event["event"] != "cell_gated"]
+    attempts = sum(event["event"] == "cell_started" for event in tried)
+    recorded = len(record.lines.get((cell, attempts), ()))
+    last: Mapping[str, Any] = (tried or of_cell or [{"event": "nothing"}])[-1]
 
     def became(outcome: Outcome, reason: str, pays: str = "") -> CellVerdict:
         return CellVerdict(
-            cell=cell.id,
+            cell=cell,
             outcome=outcome,
             reason=reason,
             pays=pays,
@@ -110,10 +137,14 @@ def _cell(cell: Cell, events: Sequence[Mapping[str, Any]], lines: Sequence[Line]
             duration_s=last.get("duration_s", 0.0),
             peak_bytes=last.get("peak_bytes", 0),
             log=last.get("log"),
-            evidence=evidence,
+            evidence=tuple(_evidence(event) for event in of_cell),
         )
 
     if last["event"] == "cell_finished":
+        bad = [event for event in tried if event.get("outcome") in _SHOWN]
+        if last["outcome"] == "passed" and bad:
+            before = f"attempt {bad[-1]['attempt']} was {bad[-1]['outcome']} ({bad[-1]['reason']})"
+            return became("flaky", f"{before}, and attempt {last['attempt']} passed with the same inputs")
         return became(last["outcome"], last["reason"])
     if last["event"] == "cell_gated":
         return became("debt", last["sentence"], last["pays"])
@@ -122,37 +153,54 @@ def _cell(cell: Cell, events: Sequence[Mapping[str, Any]], lines: Sequence[Line]
     return became("interrupted", "the run stopped before it began", "the same run once more")
 
 
-def _integrity(plan: Plan, plan_sha256: str, events: Sequence[Mapping[str, Any]], lines: Sequence[Line]) -> list[Reason]:
+def _integrity(plan: Plan, plan_sha256: str, events: Sequence[Mapping[str, Any]], record: _Record) -> list[Reason]:
     found = []
-    if not events or events[0]["event"] != "run_started" or events[0]["plan_sha256"] != plan_sha256:
+    begun = [event["plan_sha256"] for event in events if event["event"] == "run_started"]
+    if not events or events[0]["event"] != "run_started" or set(begun) != {plan_sha256}:
         found.append(Reason("INVALID", "plan_changed", "plan.json is not the plan that this run began with", ("journal:1",)))
     known = {cell.id for cell in plan.cells}
-    for event in events:
-        if event.get("cell", "") and event["cell"] not in known:
-            found.append(
-                Reason(
-                    "INVALID",
-                    "unplanned_cell",
-                    f"{event['cell']} ran and is not in the plan",
-                    (f"journal:{event['seq'] + 1}",),
-                )
-            )
-    strangers = [number for number, record, _ in lines if record.get("cell") not in known]
+    for cell, of_cell in record.events.items():
+        if cell not in known:
+            evidence = tuple(_evidence(event) for event in of_cell)
+            found.append(Reason("INVALID", "unplanned_cell", f"{cell} ran and is not in the plan", evidence))
+        found += _attempts(cell, of_cell, record)
+    started = {(event["cell"], event["attempt"]) for event in events if event["event"] == "cell_started"}
+    strangers = [f"tests:{number}" for attempt, of in record.lines.items() if attempt not in started for number, _, _ in of]
     if strangers:
-        evidence = tuple(f"tests:{number}" for number in strangers)
-        found.append(
-            Reason("INVALID", "unplanned_record", f"{len(strangers)} test records belong to no cell of the plan", evidence)
-        )
-    for event in events:
-        if event["event"] == "cell_finished" and not _same_records(event, lines):
-            sentence = f"the test records of {event['cell']} are not those that the journal remembers"
-            found.append(Reason("INVALID", "records_changed", sentence, (f"journal:{event['seq'] + 1}",)))
+        sentence = f"{len(strangers)} test records belong to nothing that the journal saw begin"
+        found.append(Reason("INVALID", "unplanned_record", sentence, tuple(strangers)))
     return found
 
 
-def _same_records(event: Mapping[str, Any], lines: Sequence[Line]) -> bool:
-    raw = [raw for _, record, raw in lines if (record.get("cell"), record.get("attempt")) == (event["cell"], event["attempt"])]
-    return bool(len(raw) == event["tests"]["recorded"] and records.digest(raw) == event["tests"]["sha256"])
+def _attempts(cell: str, events: Sequence[Mapping[str, Any]], record: _Record) -> Iterator[Reason]:
+    """Attempts count up from 1, each ends at most once, and ends as its test records say."""
+    attempts, running = 0, False
+    for event in events:
+        if event["event"] == "cell_gated":
+            continue
+        starts = event["event"] == "cell_started"
+        attempts += starts
+        if event["attempt"] != attempts or not (starts or running):
+            sentence = f"attempt {event['attempt']} of {cell} does not follow from what was written before it"
+            yield Reason("INVALID", "attempts_disordered", sentence, (_evidence(event),))
+        running = starts
+        if starts:
+            continue
+        lines = record.lines.get((cell, event["attempt"]), ())
+        if len(lines) != event["tests"]["recorded"] or records.digest(raw for _, _, raw in lines) != event["tests"]["sha256"]:
+            sentence = f"the test records of {cell} are not those that the journal remembers"
+            yield Reason("INVALID", "records_changed", sentence, (_evidence(event),))
+        elif event["outcome"] == "passed" and not _shows_a_pass(lines):
+            sentence = f"{cell} is said to have passed, and its test records do not show that"
+            yield Reason("INVALID", "pass_unproven", sentence, (_evidence(event), *(f"tests:{number}" for number, _, _ in lines)))
+
+
+def _shows_a_pass(lines: Sequence[Line]) -> bool:
+    return bool(lines) and all(record["outcome"] == "passed" for _, record, _ in lines)
+
+
+def _evidence(event: Mapping[str, Any]) -> str:
+    return f"journal:{event['seq'] + 1}"
 
 
 def _weigh_cells(plan: Plan, cells: Sequence[CellVerdict]) -> list[Reason]:
@@ -179,11 +227,16 @@ def _requirements(plan: Plan, cells: Sequence[CellVerdict]) -> list[Reason]:
     found = []
     if not plan.cells:
         found.append(Reason("INCOMPLETE", "empty_plan", "the plan has no cell, so nothing was shown"))
+    for group in plan.required.groups:
+        if not any(cell.group == group for cell in plan.cells):
+            sentence = f"the group {group} has no cell in this plan: the portfolio holds no model for it"
+            found.append(Reason("INCOMPLETE", "empty_group", sentence))
     for python in plan.required.pythons:
         if not any(cell.python == python for cell in proven):
             found.append(Reason("INCOMPLETE", "python_unproven", f"no cell passed on Python {python}"))
     for tier in plan.required.tiers:
-        if any(cell.tier for cell in plan.cells) and not any(cell.tier == tier for cell in proven):
+        anywhere = tier == plan.tier and not any(cell.tier for cell in plan.cells)
+        if not any(cell.tier == tier or anywhere for cell in proven):
             found.append(Reason("INCOMPLETE", "tier_unproven", f"no cell passed on a {tier} machine"))
     for modality, least in plan.required.families:
         families = {cell.model.family for cell in proven if cell.model and cell.model.modality == modality}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import zipfile
 from pathlib import Path
 
@@ -10,19 +9,33 @@ from qualification.errors import EnvironmentUnfitError
 
 
 def check_installed(wheel: Path, python: Path) -> None:
-    """Raises EnvironmentUnfitError for the first file of ``wheel`` that is absent from ``python``'s environment or differs."""
+    """Raises EnvironmentUnfitError for the first file that ``wheel`` and ``python``'s environment do not have in common.
+
+    Compared are the wheel's packages, both ways; bytecode and the installer's own notes (``.dist-info``) are not.
+    """
     site = _site_packages(python)
-    with zipfile.ZipFile(wheel) as archive:
-        for name in archive.namelist():
-            if ".dist-info/" in name or name.endswith("/"):
-                continue
-            installed = site / name
-            if not installed.is_file():
-                raise EnvironmentUnfitError(
-                    f"{wheel.name} holds {name}, and {site} does not; install the wheel into this environment"
-                )
-            if _sha256(installed.read_bytes()) != _sha256(archive.read(name)):
-                raise EnvironmentUnfitError(f"{installed} differs from the same file in {wheel.name}; install the wheel anew")
+    shipped = _contents(wheel)
+    for name, content in shipped.items():
+        installed = site / name
+        if not installed.is_file():
+            raise EnvironmentUnfitError(
+                f"{wheel.name} holds {name}, and {site} does not; install the wheel into this environment"
+            )
+        if installed.read_bytes() != content:
+            raise EnvironmentUnfitError(f"{installed} differs from the same file in {wheel.name}; install the wheel anew")
+    for package in sorted({name.partition("/")[0] for name in shipped if "/" in name}):
+        for file in sorted((site / package).rglob("*")):
+            if file.is_file() and "__pycache__" not in file.parts and file.relative_to(site).as_posix() not in shipped:
+                raise EnvironmentUnfitError(f"{file} is in no file list of {wheel.name}; make the environment anew")
+
+
+def _contents(wheel: Path) -> dict[str, bytes]:
+    try:
+        with zipfile.ZipFile(wheel) as archive:
+            names = [name for name in archive.namelist() if not name.endswith("/") and ".dist-info/" not in name]
+            return {name: archive.read(name) for name in names}
+    except (OSError, zipfile.BadZipFile) as error:
+        raise EnvironmentUnfitError(f"{wheel} cannot be read as a wheel ({error}); build it anew") from error
 
 
 def _site_packages(python: Path) -> Path:
@@ -30,7 +43,3 @@ def _site_packages(python: Path) -> Path:
     if not found:
         raise EnvironmentUnfitError(f"{python} is not in a virtual environment, so what it holds cannot be checked")
     return found[0]
-
-
-def _sha256(content: bytes) -> str:
-    return hashlib.sha256(content).hexdigest()

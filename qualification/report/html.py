@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import jinja2
@@ -95,5 +96,5 @@ def _model_row(model: str, mode: str, records: Sequence[Mapping[str, Any]]) -> M
 
 
 def _median(records: Sequence[Mapping[str, Any]], key: str) -> float | None:
-    values = sorted(record["performance"][key] for record in records if key in record.get("performance", {}))
-    return values[len(values) // 2] if values else None
+    values = [record["performance"][key] for record in records if key in record.get("performance", {})]
+    return median(values) if values else None

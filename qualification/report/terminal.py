@@ -9,8 +9,8 @@ from qualification.verdict import Verdict
 
 
 def render(plan: Plan, verdict: Verdict, index: str) -> str:
-    """Plain text, one line for each reason."""
-    return "\n".join(_lines(plan, verdict, index))
+    """Plain text, one line for each reason; nothing that a test's output holds can move the cursor or colour a word."""
+    return "\n".join("".join(char if char.isprintable() else " " for char in line) for line in _lines(plan, verdict, index))
 
 
 def _lines(plan: Plan, verdict: Verdict, index: str) -> Iterator[str]:
