@@ -86,9 +86,7 @@ def _pinned(hub: Path, name: str, revision: str) -> Snapshot:
         matches = [path for path in snapshots if path.name.startswith(revision.lower())]
     if len(matches) > 1:
         found = [path.name for path in matches]
-        raise AmbiguousMatch(
-            f"{revision!r} begins {len(found)} snapshots of {name}: {', '.join(found)}.", matches=found
-        )
+        raise AmbiguousMatch(f"{revision!r} begins {len(found)} snapshots of {name}: {', '.join(found)}.", matches=found)
     if not matches:
         raise RevisionNotFound(
             f"{name} has no snapshot for {revision!r}. It has: {', '.join(hashes) or 'none'}. "

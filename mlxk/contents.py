@@ -78,9 +78,7 @@ def read(snapshot: Snapshot) -> Contents:
         headers={name: _header(snapshot.path / name) for name in weights},
         lfs_pointers=pointers,
         tokenizer_cut="tokenizer.json" in files and not _is_whole_object(snapshot.path / "tokenizer.json"),
-        readme=_head(snapshot.path / "README.md", _README_BYTES).decode("utf-8", "replace")
-        if "README.md" in files
-        else "",
+        readme=_head(snapshot.path / "README.md", _README_BYTES).decode("utf-8", "replace") if "README.md" in files else "",
     )
 
 
@@ -127,7 +125,7 @@ def _head(path: Path, length: int) -> bytes:
 
 
 def _is_whole_object(path: Path) -> bool:
-    """Whether the file begins and ends as a JSON object does. A cut one does not; parsing it all takes 0.1 s and more."""
+    """Whether the file begins and ends as a JSON object does. A cut one does not; parsing it takes 0.1 s and more."""
     try:
         with path.open("rb") as file:
             start = file.read(64)
@@ -139,7 +137,7 @@ def _is_whole_object(path: Path) -> bool:
 
 
 def _header(path: Path) -> WeightsHeader | Unreadable:
-    """The header of a safetensors file: 8 bytes of little-endian length, then JSON with each tensor's place in the rest.
+    """The header of a safetensors file: 8 bytes of little-endian length, then JSON with each tensor's place after it.
 
     Source: https://huggingface.co/docs/safetensors/index#format
     """

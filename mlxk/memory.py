@@ -19,7 +19,7 @@ def needed_bytes(weights_bytes: int) -> int:
 
 
 def available_bytes(read: Callable[[Path], str] = lambda path: path.read_text(encoding="utf-8")) -> int | None:
-    """What a new model may use: free memory within the cgroup's limit on Linux, else a share of all; None if unknown."""
+    """What a new model may use: free memory within the cgroup limit on Linux, else a share of all; None: unknown."""
     if not sys.platform.startswith("linux"):
         return int(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") * _MACOS_SHARE)
     found = [_meminfo_available(read), _cgroup_available(read)]
@@ -51,9 +51,7 @@ def _cgroup_available(read: Callable[[Path], str]) -> int | None:
     try:
         limit = read(_CGROUP / "memory.max").strip()
         used = int(read(_CGROUP / "memory.current"))
-        cache = next(
-            int(line.split()[1]) for line in read(_CGROUP / "memory.stat").splitlines() if line.startswith("file ")
-        )
+        cache = next(int(line.split()[1]) for line in read(_CGROUP / "memory.stat").splitlines() if line.startswith("file "))
     except (OSError, ValueError, StopIteration):
         return None
     return None if limit == "max" else max(0, int(limit) - used + cache)

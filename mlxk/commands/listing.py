@@ -13,9 +13,7 @@ from mlxk.views import age, kind, model_object, size
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("pattern", nargs="?", default="", help="a part of the name, in any case")
-    parser.add_argument(
-        "--all", action="store_true", help="also models that are not whole or do not run, with the reason"
-    )
+    parser.add_argument("--all", action="store_true", help="also models that are not whole or do not run, with the reason")
 
 
 def execute(arguments: argparse.Namespace) -> Result:

@@ -32,9 +32,7 @@ def _metadata(model: Model) -> dict[str, Any]:
     config = model.contents.document("config.json")
     nested = config.get("text_config")
     nested = nested if isinstance(nested, dict) else {}
-    return {"architecture": model.description.architecture} | {
-        key: config.get(key, nested.get(key)) for key in _METADATA
-    }
+    return {"architecture": model.description.architecture} | {key: config.get(key, nested.get(key)) for key in _METADATA}
 
 
 def _text(model: Model) -> str:

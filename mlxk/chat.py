@@ -1,0 +1,54 @@
+"""Conversations: how they become the text that a model continues, and the strings that end its turn."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+Role = Literal["system", "user", "assistant"]
+
+# A model that goes on to write the other side's turn begins it in one of these ways.
+TURN_STARTS = ("\nHuman:", "\nAssistant:", "\nYou:")
+
+_END_TOKENS = (
+    *("</s>", "<|end|>", "<|im_end|>", "<|eot_id|>", "<|eom_id|>", "<|endoftext|>", "<|end_of_text|>", "<|return|>"),
+    *("<end_of_turn>", "<|end_of_turn|>", "<turn|>", "<|end_of_sentence|>", "<｜end▁of▁sentence｜>"),
+)
+_LABELS: Mapping[Role, str] = {"system": "System", "user": "Human", "assistant": "Assistant"}
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    role: Role
+    content: str
+
+
+class Template(Protocol):
+    """The part of a tokenizer that knows the model's chat format."""
+
+    def apply_chat_template(self, messages: list[dict[str, str]], **options: Any) -> Any: ...
+
+
+def render(messages: Sequence[Message], template: Template | None) -> str:
+    """The conversation in the model's own format, open for the assistant; without a format, as a transcript.
+
+    The format is a program that came with the model, and raises what it likes.
+    """
+    if template is None:
+        turns = [f"{_LABELS[message.role]}: {message.content}" for message in messages]
+        return "\n\n".join([*turns, f"{_LABELS['assistant']}:"])
+    plain = [{"role": message.role, "content": message.content} for message in messages]
+    return str(template.apply_chat_template(plain, tokenize=False, add_generation_prompt=True))
+
+
+def end_tokens(declared: Collection[int], special: Mapping[int, str]) -> dict[int, str]:
+    """The tokens that end an answer, with their text: the declared ones, and those known by name that this model has.
+
+    ``special`` are the special tokens of the tokenizer. In models with channels (harmony), ``<|end|>`` only ends a channel.
+    """
+    known = set(_END_TOKENS)
+    if "<|channel|>" in special.values():
+        known.discard("<|end|>")
+    named = {token for token, text in special.items() if text in known}
+    return {token: special.get(token, "") for token in {*declared, *named}}

@@ -1,0 +1,1 @@
+"""The OpenAI-compatible server: requests and replies are parsed and shaped here, and answered by one engine thread."""

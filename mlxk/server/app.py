@@ -1,0 +1,223 @@
+"""The routes: who may ask, what is asked for, and the answer, as one WSGI application on Bottle."""
+
+from __future__ import annotations
+
+import functools
+import hmac
+import json
+import logging
+import re
+import time
+import uuid
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+from bottle import Bottle, HTTPError, HTTPResponse, request, response  # type: ignore[import-untyped]
+
+from mlxk import cache, engines, settings
+from mlxk.engines import Event, Finished, Text
+from mlxk.errors import MlxkError, ModelNotFound, RequestError
+from mlxk.library import Library, Model
+from mlxk.server import replies
+from mlxk.server.requests import ChatRequest, parse_chat
+from mlxk.server.worker import Ticket, Worker
+
+log = logging.getLogger(__name__)
+
+_REQUEST_ID = re.compile(r"[\w.-]{1,128}")
+_LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """Who may ask: on loopback only clients that call us by a name of loopback, which no web page elsewhere can do."""
+
+    loopback_only: bool = True
+    api_key: str | None = None
+    default_max_tokens: int | None = None
+
+
+def make_app(library: Library, worker: Worker, policy: Policy) -> Callable[..., Iterable[bytes]]:
+    app = Bottle()
+    service = _Service(library, worker, policy)
+    app.add_hook("before_request", service.guard)
+    app.get("/health", callback=_answering(service.health))
+    app.get("/v1/models", callback=_answering(service.models))
+    app.get("/v1/models/<name:path>", callback=_answering(service.model))
+    app.post("/v1/chat/completions", callback=_answering(service.chat))
+    app.default_error_handler = _bottle_error
+    return _with_request_id(app)
+
+
+class _Service:
+    def __init__(self, library: Library, worker: Worker, policy: Policy) -> None:
+        self._library = library
+        self._worker = worker
+        self._policy = policy
+        self._started = time.monotonic()
+
+    def guard(self) -> None:
+        """Before every request, whether its path exists or not."""
+        if self._policy.loopback_only:
+            _check_name("Host", request.environ.get("HTTP_HOST", ""))
+            if origin := request.environ.get("HTTP_ORIGIN"):
+                _check_name("Origin", urlsplit(origin).netloc)
+        if self._policy.api_key is not None and request.path != "/health":
+            given = request.environ.get("HTTP_AUTHORIZATION", "").removeprefix("Bearer ")
+            if not hmac.compare_digest(given.encode("utf-8"), self._policy.api_key.encode("utf-8")):
+                raise _error(RequestError("The API key is missing or wrong.", status=401, code="invalid_api_key"))
+
+    def health(self) -> HTTPResponse:
+        worker = self._worker
+        body = {
+            "status": worker.state,
+            "model": worker.loaded.name if worker.loaded else None,
+            "active": worker.active,
+            "waiting": worker.waiting,
+            "uptime_s": round(time.monotonic() - self._started, 3),
+        }
+        return _json(body, 200 if worker.state == "ok" else 503)
+
+    def models(self) -> HTTPResponse:
+        runnable = [model for model in self._library.models() if model.runnable]
+        return _json({"object": "list", "data": [self._model_object(model) for model in runnable]})
+
+    def model(self, name: str) -> HTTPResponse:
+        model = self._library.find(name)
+        if not model.runnable:
+            raise ModelNotFound(f"{model.name} cannot be served. {model.reason}")
+        return _json(self._model_object(model))
+
+    def chat(self) -> HTTPResponse | _EventStream:
+        asked = parse_chat(_json_body(), self._policy.default_max_tokens)
+        model = self._admit(asked.model)
+        ticket = self._worker.submit(model, asked.generation)
+        events = ticket.events(request.environ["waitress.client_disconnected"])
+        shape = replies.Shape(model.name)
+        if asked.stream:
+            return _EventStream(ticket, _chunks(events, shape, asked))
+        answer = engines.complete(events)
+        return _json(shape.completion(answer)) if answer is not None else HTTPResponse(status=499)
+
+    def _admit(self, spec: str) -> Model:
+        """The model asked for; nothing about the one in memory changes before it is known that this one can be loaded."""
+        snapshot = cache.find(self._library.hub, spec)
+        loaded = self._worker.loaded
+        if loaded is not None and loaded.snapshot == snapshot:
+            return loaded
+        return self._library.admit(snapshot, loaded.weights_bytes if loaded is not None else 0)
+
+    def _model_object(self, model: Model) -> dict[str, Any]:
+        loaded = self._worker.loaded
+        return replies.model_object(model, loaded=loaded is not None and loaded.snapshot == model.snapshot)
+
+
+class _EventStream:
+    """The body of a streamed answer. However it ends, read to its end or dropped before it began, the ticket is cancelled."""
+
+    def __init__(self, ticket: Ticket, chunks: Iterator[bytes]) -> None:
+        self._ticket = ticket
+        self._chunks = chunks
+        self._first = next(chunks, b"")  # waits until the prompt is accepted: until then a failure has a status of its own
+        response.content_type = "text/event-stream; charset=utf-8"
+        response.set_header("Cache-Control", "no-cache")
+        response.set_header("X-Accel-Buffering", "no")
+
+    def __iter__(self) -> Iterator[bytes]:
+        yield self._first
+        yield from self._chunks
+
+    def close(self) -> None:
+        self._ticket.cancel()
+
+
+def _chunks(events: Iterator[Event], shape: replies.Shape, asked: ChatRequest) -> Iterator[bytes]:
+    """Role, text, how it ended, usage if asked for, and the end; or an error, after which nothing comes."""
+    chunk = functools.partial(shape.chunk, include_usage=asked.include_usage)
+    if next(events, None) is None:
+        return
+    yield chunk({"role": "assistant", "content": ""}, None)
+    try:
+        for event in events:
+            if isinstance(event, Text):
+                yield chunk({"content": event.text}, None)
+            elif isinstance(event, Finished):
+                yield chunk({}, event.finish_reason)
+                if asked.include_usage:
+                    yield shape.usage_chunk(event)
+                yield replies.LAST_EVENT
+    except MlxkError as error:
+        log.warning("%s: %s", request.environ["mlxk.request_id"], error.message)
+        yield replies.event(replies.error_object(error))
+
+
+def _answering(handler: Callable[..., Any]) -> Callable[..., Any]:
+    """The boundary of a request: its failure is its own answer, and nobody else's."""
+
+    @functools.wraps(handler)
+    def answer(*args: Any, **options: Any) -> Any:
+        try:
+            return handler(*args, **options)
+        except MlxkError as error:
+            return _error(error)
+        except Exception as error:  # the boundary of the request
+            log.warning("%s failed: %s: %s", request.path, type(error).__name__, error, exc_info=settings.debug())
+            return _error(MlxkError("The server failed to answer; its log says why."))
+
+    return answer
+
+
+def _json_body() -> bytes:
+    if request.content_type.partition(";")[0].strip().lower() != "application/json":
+        message = "The body must be JSON, sent with Content-Type: application/json."
+        raise RequestError(message, status=415, code="unsupported_media_type")
+    body: bytes = request.environ["wsgi.input"].read()
+    return body
+
+
+def _check_name(header: str, value: str) -> None:
+    try:
+        name = urlsplit(f"//{value}").hostname
+    except ValueError:
+        name = None
+    if name not in _LOOPBACK_NAMES:
+        message = f"{header} {value!r} is not this server: it answers clients on its own machine only."
+        raise _error(RequestError(message, status=403, code="access_denied"))
+
+
+def _json(body: dict[str, Any], status: int = 200, **headers: str) -> HTTPResponse:
+    encoded = json.dumps(body, ensure_ascii=False).encode()
+    return HTTPResponse(encoded, status, {"Content-Type": "application/json", **headers})
+
+
+def _error(error: MlxkError) -> HTTPResponse:
+    return _json(replies.error_object(error), replies.status(error), **replies.error_headers(error))
+
+
+def _bottle_error(error: HTTPError) -> bytes:
+    """What Bottle itself refuses: a path or a method that is not there."""
+    names = {404: "not_found", 405: "method_not_allowed"}
+    message = f"{request.method} {request.path}: {error.status_line.partition(' ')[2]}."
+    refusal = RequestError(message, status=error.status_code, code=names.get(error.status_code, "bad_request"))
+    response.content_type = "application/json"
+    return json.dumps(replies.error_object(refusal)).encode()
+
+
+def _with_request_id(app: Callable[..., Iterable[bytes]]) -> Callable[..., Iterable[bytes]]:
+    """Give every answer the client's request id or one of ours, and log it as it begins."""
+
+    def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        given = environ.get("HTTP_X_REQUEST_ID", "")
+        environ["mlxk.request_id"] = request_id = given if _REQUEST_ID.fullmatch(given) else str(uuid.uuid4())
+        began = time.monotonic()
+
+        def start(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
+            asked = f"{environ['REQUEST_METHOD']} {environ['PATH_INFO']}"
+            log.info("%s %s %.0f ms %s", asked, status[:3], 1000 * (time.monotonic() - began), request_id)
+            return start_response(status, [*headers, ("X-Request-Id", request_id)], exc_info)
+
+        return app(environ, start)
+
+    return application

@@ -1,0 +1,130 @@
+"""The life of the server process: bind, serve, and on a signal or a dead engine come to an end in good order."""
+
+from __future__ import annotations
+
+import json
+import signal
+import socket
+import time
+import uuid
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from waitress import create_server, wasyncore  # type: ignore[import-untyped]
+from waitress.channel import HTTPChannel  # type: ignore[import-untyped]
+from waitress.task import ErrorTask  # type: ignore[import-untyped]
+
+from mlxk.errors import AddressUnavailable, RequestError
+from mlxk.server import replies
+
+MAX_WAITING = 64
+MAX_BODY_BYTES = 8 << 20
+GRACE_S = 5.0
+_SPARE_THREADS = 8  # for /health and refusals while every request that may wait does
+_CANCEL_S = 2.0
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+def bind(host: str, port: int) -> socket.socket:
+    """A bound socket; port 0 lets the system choose. Raises AddressUnavailable."""
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        bound = socket.socket(family, kind, protocol)
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        bound.bind(address)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        message = f"{host}:{port} cannot be used: {reason}. Choose another --port (0: any that is free) or --host."
+        raise AddressUnavailable(message) from error
+    return bound
+
+
+@dataclass(slots=True)
+class Server:
+    """waitress on a bound socket, driven by the thread that calls ``run``."""
+
+    app: Callable[..., Iterable[bytes]]
+    bound: socket.socket
+    signals: list[int] = field(default_factory=list)
+    _map: dict[int, Any] = field(default_factory=dict)
+    _waitress: Any = None
+    _ended: bool = False
+
+    def start(self) -> None:
+        """Listen; connections are answered once ``run`` is called."""
+        self._waitress = create_server(
+            self.app,
+            self._map,
+            sockets=[self.bound],
+            threads=MAX_WAITING + _SPARE_THREADS,
+            channel_request_lookahead=1,
+            max_request_body_size=MAX_BODY_BYTES,
+            channel_timeout=30,
+            cleanup_interval=10,
+            connection_limit=200,
+            ident=None,
+            clear_untrusted_proxy_headers=True,
+        )
+        self._waitress.channel_class = _Channel
+
+    def take_signals(self) -> None:
+        """Let signals end it; from the main thread only."""
+        for number in _SIGNALS:
+            signal.signal(number, lambda received, frame: self.end(received))
+
+    def end(self, received: int | None = None) -> None:
+        """Ask ``run`` to return; from a signal handler or any thread."""
+        if received is not None:
+            self.signals.append(received)
+        self._ended = True
+        self._waitress.pull_trigger()
+
+    def run(self) -> None:
+        while not self._ended:
+            self._turn(1.0)
+
+    def drain(self, cancel: Callable[[], None]) -> None:
+        """Listen no more; let answers end within the grace period, or until a second signal, and then cancel them."""
+        wasyncore.dispatcher.close(self._waitress)  # its own close() would also cut the answers that are under way
+        self._wait(GRACE_S, lambda: len(self.signals) > 1)
+        cancel()
+        self._wait(_CANCEL_S, lambda: False)
+        wasyncore.close_all(self._map)
+
+    def _wait(self, most_s: float, enough: Callable[[], bool]) -> None:
+        deadline = time.monotonic() + most_s
+        while self._busy() and not enough() and time.monotonic() < deadline:
+            self._turn(0.05)
+
+    def _busy(self) -> bool:
+        channels = list(self._waitress.active_channels.values())
+        return any(channel.requests or channel.total_outbufs_len for channel in channels)
+
+    def _turn(self, most_s: float) -> None:
+        wasyncore.loop(timeout=most_s, map=self._map, count=1, use_poll=True)
+
+
+class _JsonErrorTask(ErrorTask):  # type: ignore[misc]
+    """What waitress itself refuses (too large, malformed), in our shape."""
+
+    def execute(self) -> None:
+        refused = self.request.error
+        codes = {413: "payload_too_large", 431: "headers_too_large"}
+        error = RequestError(
+            f"{refused.reason}: {refused.body}", status=refused.code, code=codes.get(refused.code, "bad_request")
+        )
+        body = json.dumps(replies.error_object(error)).encode()
+        self.status = f"{refused.code} {refused.reason}"
+        self.response_headers += [
+            ("Content-Type", "application/json"),
+            ("X-Request-Id", str(uuid.uuid4())),
+            ("Connection", "close"),
+        ]
+        self.close_on_finish = True
+        self.content_length = len(body)
+        self.write(body)
+
+
+class _Channel(HTTPChannel):  # type: ignore[misc]
+    error_task_class = _JsonErrorTask

@@ -1,0 +1,212 @@
+"""From the body of a chat request to plain data, or to a RequestError that names the field."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, NoReturn
+
+from mlxk.chat import Message, Role
+from mlxk.engines import Generation, Sampling
+from mlxk.errors import RequestError
+
+_DEFAULT = Sampling()
+_MOST_STOPS = 4  # as OpenAI's API has it
+_ROLES: Mapping[str, Role] = {"system": "system", "developer": "system", "user": "user", "assistant": "assistant"}
+
+# Fields that would change the answer if they were honoured, with the values that ask for nothing.
+# Every other field that is not read below changes no answer, and is ignored.
+_NOT_SUPPORTED: Mapping[str, tuple[Any, ...]] = {
+    "n": (1,),
+    "best_of": (1,),
+    "tools": ([],),
+    "tool_choice": ("none", "auto"),
+    "functions": ([],),
+    "function_call": ("none", "auto"),
+    "response_format": ({"type": "text"},),
+    "modalities": (["text"],),
+    "audio": (),
+    "logprobs": (False,),
+    "top_logprobs": (0,),
+    "logit_bias": ({},),
+    "presence_penalty": (0,),
+    "frequency_penalty": (0,),
+    "reasoning_effort": (),
+    "verbosity": ("medium",),
+    "web_search_options": (),
+    "grammar": (),
+    "json_schema": (),
+    "guided_json": (),
+    "guided_regex": (),
+    "guided_choice": (),
+    "min_tokens": (0,),
+    "ignore_eos": (False,),
+    "stop_token_ids": ([],),
+    "bad_words": ([],),
+    "chat_template": (),
+    "chat_template_kwargs": ({},),
+    "continue_final_message": (False,),
+    "add_generation_prompt": (True,),
+    "typical_p": (1,),
+    "xtc_probability": (0,),
+    "mirostat": (0,),
+    "adapters": (),
+    "draft_model": (),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class ChatRequest:
+    model: str
+    generation: Generation
+    stream: bool
+    include_usage: bool
+
+
+def parse_chat(body: bytes, default_max_tokens: int | None = None) -> ChatRequest:
+    """Raises RequestError. A field that is null counts as absent."""
+    fields = _Fields(_parse_object(body))
+    for name, harmless in _NOT_SUPPORTED.items():
+        if (value := fields.get(name)) is not None and value not in harmless:
+            _refuse(name, f"{name} is not supported by this server; leave it out.")
+    stream = fields.flag("stream")
+    options = fields.get("stream_options")
+    if options is not None and not (stream and isinstance(options, dict)):
+        _refuse("stream_options", "stream_options must be an object, and goes with stream: true.")
+    return ChatRequest(
+        model=fields.text("model"),
+        generation=Generation(
+            prompt=_messages(fields.get("messages")),
+            max_tokens=fields.whole("max_completion_tokens", 1) or fields.whole("max_tokens", 1) or default_max_tokens,
+            stop=_stops(fields.get("stop")),
+            sampling=_sampling(fields),
+        ),
+        stream=stream,
+        include_usage=_Fields(options or {}, "stream_options.").flag("include_usage"),
+    )
+
+
+def _parse_object(body: bytes) -> dict[str, Any]:
+    def no_constant(name: str) -> NoReturn:
+        raise ValueError(f"{name} is not JSON")
+
+    try:
+        parsed = json.loads(body.decode("utf-8"), parse_constant=no_constant)
+    except RecursionError:
+        raise RequestError("The body is nested too deeply.") from None
+    except ValueError as error:
+        raise RequestError(f"The body is not valid JSON: {error}.") from error
+    if not isinstance(parsed, dict):
+        raise RequestError("The body must be a JSON object.")
+    return parsed
+
+
+def _sampling(fields: _Fields) -> Sampling:
+    penalty = fields.number("repetition_penalty", 0, 10, _DEFAULT.repetition_penalty)
+    if penalty == 0:
+        _refuse("repetition_penalty", "repetition_penalty must be above 0; 1 is no penalty.")
+    return Sampling(
+        temperature=fields.number("temperature", 0, 2, _DEFAULT.temperature),
+        top_p=fields.number("top_p", 0, 1, _DEFAULT.top_p),
+        top_k=fields.whole("top_k", 0) or 0,
+        min_p=fields.number("min_p", 0, 1, _DEFAULT.min_p),
+        repetition_penalty=penalty,
+        seed=fields.whole("seed", -(2**63)),
+    )
+
+
+def _messages(value: Any) -> tuple[Message, ...]:
+    if not isinstance(value, list) or not value:
+        _refuse("messages", "messages must be a list of at least one message.")
+    return tuple(_message(message, f"messages[{place}]") for place, message in enumerate(value))
+
+
+def _message(value: Any, where: str) -> Message:
+    if not isinstance(value, dict):
+        _refuse(where, f"{where} must be an object with role and content.")
+    role = value.get("role")
+    if not isinstance(role, str) or role not in _ROLES:
+        _refuse(f"{where}.role", f"{where}.role must be one of {', '.join(_ROLES)}; tools are not supported.")
+    for name in ("tool_calls", "function_call", "audio"):
+        if value.get(name):
+            _refuse(f"{where}.{name}", f"{where}.{name} is not supported by this server.")
+    return Message(_ROLES[role], _content(value.get("content"), f"{where}.content"))
+
+
+def _content(value: Any, where: str) -> str:
+    if isinstance(value, list):
+        return "\n".join(_part(part, f"{where}[{place}]") for place, part in enumerate(value))
+    if not isinstance(value, str):
+        _refuse(where, f"{where} must be a text or a list of text parts.")
+    return _encodable(value, where)
+
+
+def _part(value: Any, where: str) -> str:
+    if not isinstance(value, dict) or value.get("type") != "text" or not isinstance(value.get("text"), str):
+        _refuse(where, f'{where} must be a part of type "text"; models that take others are not served yet.')
+    return _encodable(value["text"], where)
+
+
+def _encodable(text: str, where: str) -> str:
+    """JSON can escape half of a surrogate pair, which is no character and has no encoding."""
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        _refuse(where, f"{where} holds half of a surrogate pair, which is not a character.")
+    return text
+
+
+def _stops(value: Any) -> tuple[str, ...]:
+    stops = [value] if isinstance(value, str) else value
+    if stops is None:
+        return ()
+    if not isinstance(stops, list) or len(stops) > _MOST_STOPS or not all(isinstance(stop, str) and stop for stop in stops):
+        _refuse("stop", f"stop must be a text or a list of up to {_MOST_STOPS} texts, none of them empty.")
+    return tuple(stops)
+
+
+class _Fields:
+    """The fields of an object, by type; ``prefix`` says where the object is."""
+
+    def __init__(self, values: dict[str, Any], prefix: str = "") -> None:
+        self._values = values
+        self._prefix = prefix
+
+    def get(self, name: str) -> Any:
+        return self._values.get(name)
+
+    def text(self, name: str) -> str:
+        value = self.get(name)
+        if not isinstance(value, str) or not value:
+            self._refuse(name, "must be a text, and not empty")
+        return _encodable(value, name)
+
+    def flag(self, name: str) -> bool:
+        value = self.get(name)
+        if value is not None and not isinstance(value, bool):
+            self._refuse(name, "must be true or false")
+        return bool(value)
+
+    def whole(self, name: str, lowest: int) -> int | None:
+        value = self.get(name)
+        if value is None:
+            return None
+        if not isinstance(value, int) or isinstance(value, bool) or not lowest <= value < 2**64:
+            self._refuse(name, f"must be a whole number of at least {lowest}")
+        return value
+
+    def number(self, name: str, lowest: float, highest: float, default: float) -> float:
+        value = self.get(name)
+        if value is None:
+            return default
+        if not isinstance(value, (int, float)) or isinstance(value, bool) or not lowest <= value <= highest:
+            self._refuse(name, f"must be a number from {lowest} to {highest}")
+        return float(value)
+
+    def _refuse(self, name: str, rule: str) -> NoReturn:
+        _refuse(self._prefix + name, f"{self._prefix}{name} {rule}.")
+
+
+def _refuse(param: str, message: str) -> NoReturn:
+    raise RequestError(message, param=param)
