@@ -16,5 +16,5 @@ clean:          ; rm -rf .venv .nox build dist
 $(NOX): qualification/constraints.txt Makefile
 	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 10) or sys.exit("$(PYTHON) is Python %d.%d; this needs 3.10 or newer: make PYTHON=python3.12" % sys.version_info[:2])'
 	$(PYTHON) -m venv .venv
-	.venv/bin/python -m pip install --quiet --disable-pip-version-check -c qualification/constraints.txt jinja2 jsonschema nox psutil pyyaml uv
+	.venv/bin/python -m pip install -qq --disable-pip-version-check -c qualification/constraints.txt jinja2 jsonschema nox psutil pyyaml uv
 	@touch $@
