@@ -66,7 +66,7 @@ class _Service:
                 _check_name("Origin", urlsplit(origin).netloc)
         if self._policy.api_key is not None and request.path != "/health":
             given = request.environ.get("HTTP_AUTHORIZATION", "").removeprefix("Bearer ")
-            if not hmac.compare_digest(given.encode("utf-8"), self._policy.api_key.encode("utf-8")):
+            if not hmac.compare_digest(given.encode("latin-1"), self._policy.api_key.encode("utf-8")):
                 raise _error(RequestError("The API key is missing or wrong.", status=401, code="invalid_api_key"))
 
     def health(self) -> HTTPResponse:

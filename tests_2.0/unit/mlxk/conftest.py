@@ -16,14 +16,14 @@ class Hub:
 
     commit = COMMIT
 
+    @staticmethod
+    def weights(tensors: int = 1, form: str = "mlx") -> bytes:
+        return weights(tensors, form)
+
     def __init__(self, root: Path) -> None:
         self.root = root
 
-    weights = staticmethod(lambda **options: weights(**options))
-
-    def add(
-        self, name: str, files: dict[str, object] | None = None, commit: str = COMMIT, *, main: bool = True
-    ) -> Path:
+    def add(self, name: str, files: dict[str, object] | None = None, commit: str = COMMIT, *, main: bool = True) -> Path:
         """A whole llama of MLX's making; ``files`` replaces or adds files, and None leaves one out."""
         folder = self.root / ("models--" + name.replace("/", "--"))
         snapshot = folder / "snapshots" / commit

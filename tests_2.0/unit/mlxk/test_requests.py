@@ -1,0 +1,133 @@
+"""What a chat request may say, and which field is named when it says something else."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from mlxk.chat import Message
+from mlxk.engines import Generation, Sampling
+from mlxk.errors import RequestError
+from mlxk.server.requests import parse_chat
+
+HELLO = [{"role": "user", "content": "Hello!"}]
+
+
+def parse(**fields):
+    return parse_chat(json.dumps({"model": "m", "messages": HELLO, **fields}).encode())
+
+
+def test_a_bare_request_has_the_defaults_of_the_command_line():
+    asked = parse()
+
+    assert asked.generation == Generation((Message("user", "Hello!"),), None, (), Sampling())
+    assert (asked.model, asked.stream, asked.include_usage) == ("m", False, False)
+
+
+def test_every_field_that_is_honoured_arrives():
+    asked = parse(
+        max_completion_tokens=7,
+        temperature=0,
+        top_p=0.5,
+        top_k=3,
+        min_p=0.1,
+        repetition_penalty=1.2,
+        seed=-1,
+        stop=["a", "b"],
+        stream=True,
+        stream_options={"include_usage": True},
+    )
+
+    assert asked.generation.max_tokens == 7
+    assert asked.generation.stop == ("a", "b")
+    assert asked.generation.sampling == Sampling(0.0, 0.5, 3, 0.1, 1.2, -1)
+    assert (asked.stream, asked.include_usage) == (True, True)
+
+
+def test_null_is_absent_for_every_field_that_may_be_absent():
+    names = "max_tokens max_completion_tokens temperature top_p top_k min_p seed stop stream stream_options tools n logprobs"
+
+    assert parse(**dict.fromkeys(names.split())) == parse()
+
+
+def test_the_newer_name_of_the_bound_wins():
+    assert parse(max_tokens=5, max_completion_tokens=6).generation.max_tokens == 6
+
+
+def test_the_operators_bound_holds_where_the_request_has_none():
+    body = json.dumps({"model": "m", "messages": HELLO}).encode()
+
+    assert parse_chat(body, default_max_tokens=9).generation.max_tokens == 9
+
+
+@pytest.mark.parametrize("name", ["user", "metadata", "store", "service_tier", "never_heard_of"])
+def test_inert_fields_are_ignored(name):
+    assert parse(**{name: {"any": ["thing"]}}) == parse()
+
+
+def test_one_stop_string_may_stand_alone():
+    assert parse(stop="END").generation.stop == ("END",)
+
+
+def test_the_developer_speaks_as_the_system_and_text_parts_are_lines():
+    parts = [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]
+    asked = parse(messages=[{"role": "developer", "content": parts}, *HELLO])
+
+    assert asked.generation.prompt == (Message("system", "a\nb"), Message("user", "Hello!"))
+
+
+@pytest.mark.parametrize(
+    ("fields", "param"),
+    [
+        ({"model": None}, "model"),
+        ({"model": ""}, "model"),
+        ({"model": 5}, "model"),
+        ({"messages": None}, "messages"),
+        ({"messages": []}, "messages"),
+        ({"messages": "Hello!"}, "messages"),
+        ({"messages": [5]}, "messages[0]"),
+        ({"messages": [*HELLO, {"role": "tool", "content": "x"}]}, "messages[1].role"),
+        ({"messages": [{"role": [], "content": "x"}]}, "messages[0].role"),
+        ({"messages": [{"role": "user"}]}, "messages[0].content"),
+        ({"messages": [{"role": "user", "content": "\ud800"}]}, "messages[0].content"),
+        ({"messages": [{"role": "user", "content": [{"type": "image_url"}]}]}, "messages[0].content[0]"),
+        ({"messages": [{"role": "assistant", "content": "x", "tool_calls": [{}]}]}, "messages[0].tool_calls"),
+        ({"temperature": 2.1}, "temperature"),
+        ({"temperature": -0.1}, "temperature"),
+        ({"temperature": "hot"}, "temperature"),
+        ({"temperature": True}, "temperature"),
+        ({"top_p": 1.1}, "top_p"),
+        ({"top_k": -1}, "top_k"),
+        ({"repetition_penalty": 0}, "repetition_penalty"),
+        ({"max_tokens": 0}, "max_tokens"),
+        ({"max_tokens": 1.5}, "max_tokens"),
+        ({"max_tokens": True}, "max_tokens"),
+        ({"max_completion_tokens": -1}, "max_completion_tokens"),
+        ({"seed": 2**64}, "seed"),
+        ({"stop": 5}, "stop"),
+        ({"stop": [""]}, "stop"),
+        ({"stop": list("abcde")}, "stop"),
+        ({"stream": "yes"}, "stream"),
+        ({"stream_options": {"include_usage": True}}, "stream_options"),
+        ({"stream": True, "stream_options": {"include_usage": 1}}, "stream_options.include_usage"),
+        ({"n": 2}, "n"),
+        ({"tools": [{"type": "function"}]}, "tools"),
+        ({"response_format": {"type": "json_object"}}, "response_format"),
+        ({"logprobs": True}, "logprobs"),
+        ({"logit_bias": {"5": 1}}, "logit_bias"),
+        ({"presence_penalty": 0.5}, "presence_penalty"),
+    ],
+)
+def test_the_field_to_blame_is_named(fields, param):
+    with pytest.raises(RequestError) as caught:
+        parse(**fields)
+
+    assert caught.value.details["param"] == param
+    assert caught.value.message.endswith(".")
+
+
+@pytest.mark.parametrize("body", [b"", b"{", b"[]", b"null", b"\xff", b'{"model": NaN}', b"[" * 100_000, b'{"a":' * 100_000])
+def test_a_body_that_is_no_json_object_is_refused(body):
+    with pytest.raises(RequestError):
+        parse_chat(body)

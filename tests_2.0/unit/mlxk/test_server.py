@@ -1,0 +1,360 @@
+"""The server's protocol, over real HTTP, with an engine that follows a script."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import json
+import socket
+import threading
+import time
+
+import pytest
+
+from mlxk.compatibility import MlxLm
+from mlxk.engines import Finished, Started, Text, Timings, Usage
+from mlxk.errors import ContextLengthExceeded, GenerationFailed
+from mlxk.library import Library
+from mlxk.server.app import Policy, make_app
+from mlxk.server.lifecycle import MAX_BODY_BYTES, Server, bind
+from mlxk.server.worker import Worker
+
+TIMEOUT_S = 10
+CAPACITY = 2
+
+
+class Script:
+    """An engine that does what the last message says, word by word; it notes what it began, cancelled and closed."""
+
+    def __init__(self, name: str, notes: list[str]) -> None:
+        self.name = name
+        self.notes = notes
+
+    def stream(self, request, cancelled):
+        words = request.prompt[-1].content.split()
+        if words[0] == "too-long":
+            raise ContextLengthExceeded("Too long.", prompt_tokens=9, context_length=8)
+        self.notes.append(f"begin {words[0]}")
+        yield Started()
+        for word in words:
+            if word == "fail":
+                raise GenerationFailed("It failed.")
+            if word == "crash":
+                raise ZeroDivisionError("oops")
+            if word == "die":
+                raise SystemExit
+            while word == "forever":
+                if cancelled():
+                    self.notes.append(f"cancel {words[0]}")
+                    return
+                time.sleep(0.005)
+                if words[-1] != "silently":
+                    yield Text("x")
+            yield Text(f"{word} ")
+        yield Finished("stop", Usage(3, len(words)), Timings(0.0, 0.1, 30.0, 9.0, 0.5))
+
+    def close(self):
+        self.notes.append(f"close {self.name}")
+
+
+class Client:
+    def __init__(self, port: int, notes: list[str], worker: Worker) -> None:
+        self.port = port
+        self.notes = notes
+        self.worker = worker
+
+    def open(self, method, path, body=None, headers=None):
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=TIMEOUT_S)
+        connection.request(method, path, body, headers or {})
+        return connection
+
+    def ask(self, method, path, body=None, headers=None):
+        connection = self.open(method, path, body, headers)
+        answer = connection.getresponse()
+        text = answer.read().decode()
+        connection.close()
+        return answer, text
+
+    def chat(self, content, model="org/one", **fields):
+        return self.ask("POST", "/v1/chat/completions", *chat_body(content, model, **fields))
+
+    def begin_chat(self, content, model="org/one", **fields):
+        """Send the request, and leave the answer to come."""
+        return self.open("POST", "/v1/chat/completions", *chat_body(content, model, **fields))
+
+    def wait_for(self, condition):
+        deadline = time.monotonic() + TIMEOUT_S
+        while not condition():
+            assert time.monotonic() < deadline, self.notes
+            time.sleep(0.005)
+
+
+def chat_body(content, model, **fields):
+    body = {"model": model, "messages": [{"role": "user", "content": content}], **fields}
+    return json.dumps(body).encode(), {"Content-Type": "application/json"}
+
+
+def events_of(text):
+    lines = [line.removeprefix("data: ") for line in text.split("\n\n") if line]
+    return [line if line == "[DONE]" else json.loads(line) for line in lines]
+
+
+@contextlib.contextmanager
+def serving(hub, policy=None):
+    notes: list[str] = []
+    for name in ("org/one", "org/two"):
+        hub.add(name)
+    hub.add("org/broken", {"model.safetensors": None})
+    worker = Worker(lambda model: Script(model.name, notes), lambda: None, CAPACITY)
+    server = Server(make_app(Library(hub.root, MlxLm.installed()), worker, policy or Policy()), bind("127.0.0.1", 0))
+    server.start()
+    worker.start(on_death=lambda: notes.append("dead"))
+    loop = threading.Thread(target=server.run)
+    loop.start()
+    try:
+        yield Client(server.bound.getsockname()[1], notes, worker)
+    finally:
+        server.end()
+        loop.join(TIMEOUT_S)
+        worker.close()
+        server.drain(worker.cancel_all)
+        worker.join(TIMEOUT_S)
+
+
+@pytest.fixture
+def client(hub):
+    with serving(hub) as client:
+        yield client
+
+
+def test_a_batch_answer_has_openais_shape_with_real_counts(client):
+    answer, text = client.chat("one two")
+    body = json.loads(text)
+
+    assert answer.status == 200
+    assert (body["object"], body["model"], body["id"][:9]) == ("chat.completion", "org/one", "chatcmpl-")
+    assert body["choices"] == [
+        {
+            "index": 0,
+            "message": {"role": "assistant", "content": "one two ", "refusal": None},
+            "logprobs": None,
+            "finish_reason": "stop",
+        }
+    ]
+    assert body["usage"] == {"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5}
+    assert body["timings"]["time_to_first_token_s"] == 0.1
+
+
+def test_a_stream_gives_the_role_once_then_text_then_one_finish_then_done(client):
+    answer, text = client.chat("one two", stream=True)
+    *chunks, last = events_of(text)
+    deltas = [chunk["choices"][0]["delta"] for chunk in chunks]
+
+    assert answer.getheader("Content-Type").startswith("text/event-stream")
+    assert deltas == [{"role": "assistant", "content": ""}, {"content": "one "}, {"content": "two "}, {}]
+    assert [chunk["choices"][0]["finish_reason"] for chunk in chunks] == [None, None, None, "stop"]
+    assert len({chunk["id"] for chunk in chunks}) == 1
+    assert not any("usage" in chunk for chunk in chunks)
+    assert last == "[DONE]"
+
+
+def test_a_stream_that_is_asked_for_usage_ends_with_it(client):
+    *chunks, last, done = events_of(client.chat("one", stream=True, stream_options={"include_usage": True})[1])
+
+    assert all(chunk["usage"] is None for chunk in chunks)
+    assert (last["choices"], last["object"]) == ([], "chat.completion.chunk")
+    assert last["usage"] == {"prompt_tokens": 3, "completion_tokens": 1, "total_tokens": 4}
+    assert last["timings"]["generation_tps"] == 9.0
+    assert done == "[DONE]"
+
+
+def test_the_stream_joined_is_the_batch_answer(client):
+    batch = json.loads(client.chat("ä 🦊 日本 </s>")[1])["choices"][0]["message"]["content"]
+    chunks = events_of(client.chat("ä 🦊 日本 </s>", stream=True)[1])[:-1]
+
+    assert "".join(chunk["choices"][0]["delta"].get("content", "") for chunk in chunks) == batch == "ä 🦊 日本 </s> "
+
+
+@pytest.mark.parametrize("word", ["fail", "crash"])
+def test_a_failure_in_mid_stream_is_an_error_event_and_no_done(client, word):
+    *_, last = events_of(client.chat(f"one {word}", stream=True)[1])
+
+    assert last["error"]["type"] == "server_error"
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_prompt_that_is_refused_has_a_status_of_its_own_even_for_a_stream(client, stream):
+    answer, text = client.chat("too-long", stream=stream)
+
+    assert (answer.status, json.loads(text)["error"]["code"]) == (400, "context_length_exceeded")
+
+
+@pytest.mark.parametrize("word", ["fail", "crash"])
+def test_a_request_that_fails_harms_no_other(client, word):
+    answer, text = client.chat(f"one {word}")
+
+    assert (answer.status, json.loads(text)["error"]["type"]) == (500, "server_error")
+    assert client.chat("fine")[0].status == 200
+    assert client.ask("GET", "/health")[0].status == 200
+
+
+def test_a_dead_engine_shows_in_health_and_hangs_nobody(client):
+    waiting = client.begin_chat("die")
+
+    assert waiting.getresponse().status == 503
+    client.wait_for(lambda: "dead" in client.notes)
+    answer, text = client.ask("GET", "/health")
+    assert (answer.status, json.loads(text)["status"]) == (503, "dead")
+    assert client.chat("hello")[0].status == 503
+
+
+@pytest.mark.parametrize(("model", "status"), [("org/none", 404), ("org/broken", 422), ("../../etc", 404), ("org/", 404)])
+def test_a_model_that_cannot_be_loaded_harms_nothing_about_the_loaded_one(client, model, status):
+    client.chat("one")
+    answer, text = client.chat("one", model=model)
+
+    assert answer.status == status
+    assert json.loads(text)["error"]["message"]
+    assert json.loads(client.ask("GET", "/health")[1])["model"] == "org/one"
+    assert "close org/one" not in client.notes
+
+
+def test_another_model_takes_the_place_of_the_loaded_one(client):
+    client.chat("one")
+    body = json.loads(client.chat("two", model="TWO")[1])
+
+    assert body["model"] == "org/two"
+    assert client.notes == ["begin one", "close org/one", "begin two"]
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("how", ["", " silently"])
+def test_a_client_that_leaves_stops_costing_tokens(client, stream, how):
+    connection = client.begin_chat(f"forever{how}", stream=stream)
+    client.wait_for(lambda: "begin forever" in client.notes)
+    connection.sock.shutdown(socket.SHUT_RDWR)
+    connection.close()
+
+    client.wait_for(lambda: "cancel forever" in client.notes)
+    assert client.chat("next")[0].status == 200
+
+
+def test_a_client_that_leaves_the_queue_is_never_begun(client):
+    active = client.begin_chat("forever")
+    client.wait_for(lambda: "begin forever" in client.notes)
+    queued = client.begin_chat("queued")
+    client.wait_for(lambda: client.worker.waiting == 1)
+    queued.close()
+    time.sleep(0.2)  # longer than the server's poll: the client must be seen to have left before its turn comes
+    active.close()
+
+    assert client.chat("next")[0].status == 200
+    assert "begin queued" not in client.notes
+
+
+def test_beyond_the_queues_bound_requests_are_told_to_come_back(client):
+    connections = [client.begin_chat("forever")]
+    client.wait_for(lambda: "begin forever" in client.notes)
+    connections += [client.begin_chat("queued") for _ in range(CAPACITY)]
+    client.wait_for(lambda: client.worker.waiting == CAPACITY)
+    answer, text = client.chat("one too many")
+    for connection in connections:
+        connection.close()
+
+    assert (answer.status, json.loads(text)["error"]["type"]) == (503, "server_error")
+    assert int(answer.getheader("Retry-After")) > 0
+
+
+def test_health_answers_while_every_request_that_may_wait_does(client):
+    connections = [client.begin_chat("forever") for _ in range(CAPACITY + 1)]
+    client.wait_for(lambda: client.worker.waiting + client.worker.active == CAPACITY + 1)
+    began = time.monotonic()
+    health = json.loads(client.ask("GET", "/health")[1])
+    for connection in connections:
+        connection.close()
+
+    assert (health["status"], health["active"], health["waiting"]) == ("ok", 1, CAPACITY)
+    assert time.monotonic() - began < 2
+
+
+def test_models_lists_only_what_can_be_served(client):
+    body = json.loads(client.ask("GET", "/v1/models")[1])
+
+    assert [model["id"] for model in body["data"]] == ["org/one", "org/two"]
+    assert json.loads(client.ask("GET", "/v1/models/org/one")[1])["id"] == "org/one"
+
+
+JSON = {"Content-Type": "application/json"}
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "headers", "status", "code"),
+    [
+        ("GET", "/nothing", None, {}, 404, "not_found"),
+        ("GET", "/v1/models/org/none", None, {}, 404, "model_not_found"),
+        ("GET", "/v1/models/org/broken", None, {}, 404, "model_not_found"),
+        ("DELETE", "/v1/models", None, {}, 405, "method_not_allowed"),
+        ("GET", "/v1/chat/completions", None, {}, 405, "method_not_allowed"),
+        ("POST", "/v1/chat/completions", b"{}", {"Content-Type": "text/plain"}, 415, "unsupported_media_type"),
+        ("POST", "/v1/chat/completions", b"{", JSON, 400, "validation_error"),
+        ("POST", "/v1/chat/completions", b"[" * 100_000, JSON, 400, "validation_error"),
+        ("POST", "/v1/chat/completions", b"{}", JSON, 400, "validation_error"),
+        ("GET", "/health", None, {"Host": "evil.example"}, 403, "access_denied"),
+        ("GET", "/nothing", None, {"Host": "evil.example"}, 403, "access_denied"),
+        ("GET", "/health", None, {"Host": "["}, 403, "access_denied"),
+        ("GET", "/v1/models", None, {"Origin": "https://evil.example"}, 403, "access_denied"),
+        ("GET", "/v1/models", None, {"Origin": "null"}, 403, "access_denied"),
+    ],
+)
+def test_every_refusal_has_openais_shape_and_a_request_id(client, method, path, body, headers, status, code):
+    answer, text = client.ask(method, path, body, headers)
+    error = json.loads(text)["error"]
+
+    assert (answer.status, error["code"], error["type"]) == (status, code, "invalid_request_error")
+    assert set(error) == {"message", "type", "param", "code"}
+    assert answer.getheader("Content-Type") == "application/json"
+    assert answer.getheader("X-Request-Id")
+
+
+def test_an_oversize_body_is_refused_by_its_declared_length_before_it_is_sent(client):
+    with socket.create_connection(("127.0.0.1", client.port), timeout=TIMEOUT_S) as raw:
+        request = f"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nContent-Length: {MAX_BODY_BYTES + 1}\r\n\r\n"
+        raw.sendall(request.encode())
+        answer = http.client.HTTPResponse(raw)
+        answer.begin()
+
+        assert (answer.status, json.loads(answer.read())["error"]["code"]) == (413, "payload_too_large")
+        assert answer.getheader("X-Request-Id")
+
+
+@pytest.mark.parametrize("name", ["localhost", "localhost:1234", "127.0.0.1:80", "[::1]:8000"])
+def test_names_of_loopback_are_served_from_pages_of_loopback(client, name):
+    headers = {"Host": name, "Origin": f"http://{name}"}
+
+    assert client.ask("GET", "/health", headers=headers)[0].status == 200
+
+
+def test_a_clients_request_id_comes_back_unless_it_is_unfit_for_a_log(client):
+    assert client.ask("GET", "/health", headers={"X-Request-Id": "mine-1"})[0].getheader("X-Request-Id") == "mine-1"
+    assert client.ask("GET", "/health", headers={"X-Request-Id": "a b"})[0].getheader("X-Request-Id") != "a b"
+
+
+def test_with_a_key_everything_but_health_asks_for_it(hub):
+    with serving(hub, Policy(loopback_only=False, api_key="sécret")) as client:
+        right = {"Authorization": "Bearer sécret".encode().decode("latin-1")}
+
+        assert client.ask("GET", "/health", headers={"Host": "any.name"})[0].status == 200
+        assert client.ask("GET", "/v1/models", headers=right)[0].status == 200
+        for wrong in ({}, {"Authorization": "Bearer secret"}, {"Authorization": "Bearer "}):
+            answer, text = client.ask("GET", "/v1/models", headers=wrong)
+            assert (answer.status, json.loads(text)["error"]["code"]) == (401, "invalid_api_key")
+
+
+def test_a_client_that_sends_slowly_keeps_nobody_waiting(client):
+    slow = [socket.create_connection(("127.0.0.1", client.port), timeout=TIMEOUT_S) for _ in range(50)]
+    for raw in slow:
+        raw.sendall(b"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\n{")
+
+    assert client.chat("quick")[0].status == 200
+    for raw in slow:
+        raw.close()

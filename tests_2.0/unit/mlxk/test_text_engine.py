@@ -1,0 +1,199 @@
+"""mlxk with a real model: tiny, minted here, and trained until its answers are exact."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import urllib.request
+
+import pytest
+
+from mlxk import chat, engines
+from mlxk.compatibility import MlxLm
+from mlxk.engines import Finished, Generation, Sampling, Text, complete
+from mlxk.errors import ContextLengthExceeded, LoadFailed
+from mlxk.library import Library
+from qualification.mint import store
+from qualification.mint.catalog import known_answers
+
+MODEL = "mint/llama-tiny"
+GREEDY = Sampling(temperature=0)
+STORY = "Tell me a story."
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory):
+    home = tmp_path_factory.mktemp("home")
+    store.install(MODEL, home)
+    return home
+
+
+@pytest.fixture(scope="module")
+def library(home):
+    return Library(home / "hub", MlxLm.installed())
+
+
+@pytest.fixture(scope="module")
+def engine(library):
+    return engines.load(library.find(MODEL))
+
+
+def never():
+    return False
+
+
+def ask(engine, content, **options):
+    sampling = options.pop("sampling", GREEDY)
+    request = Generation((chat.Message("user", content),), sampling=sampling, **options)
+    return list(engine.stream(request, never))
+
+
+def text_of(events):
+    return "".join(event.text for event in events if isinstance(event, Text))
+
+
+@pytest.mark.parametrize("known", known_answers(MODEL), ids=lambda known: known.name)
+def test_known_answer_arrives_whole_and_ends_by_itself(engine, known):
+    messages = tuple(chat.Message(message.role, message.content) for message in known.messages)
+    events = list(engine.stream(Generation(messages, sampling=GREEDY), never))
+
+    assert text_of(events) == known.answer
+    assert isinstance(events[-1], Finished)
+    assert events[-1].finish_reason == "stop"
+    assert not any("\ufffd" in event.text for event in events if isinstance(event, Text))
+
+
+def test_the_batch_answer_is_the_stream_joined(engine):
+    joined = text_of(ask(engine, STORY))
+
+    assert complete(iter(ask(engine, STORY))).text == joined
+
+
+@pytest.mark.parametrize("stop", ["lighthouse", "ll lig", "ght out", "e", "nowhere in the story"])
+def test_a_stop_string_ends_the_answer_wherever_tokens_begin_and_end(engine, stop):
+    whole = text_of(ask(engine, STORY))
+    shown = text_of(ask(engine, STORY, stop=(stop,)))
+
+    assert shown == whole.partition(stop)[0]
+
+
+def test_usage_counts_the_tokens_of_prompt_and_answer(engine):
+    finished = ask(engine, STORY, max_tokens=5)[-1]
+
+    assert (finished.usage.completion_tokens, finished.finish_reason) == (5, "length")
+    assert finished.usage.prompt_tokens > 5
+    assert finished.usage.total_tokens == finished.usage.prompt_tokens + 5
+
+
+def test_the_same_seed_gives_the_same_text_whatever_was_asked_before(engine):
+    wild = Sampling(temperature=2, top_p=1, seed=7)
+    first = text_of(ask(engine, STORY, sampling=wild, max_tokens=40))
+    ask(engine, "Hello!", sampling=Sampling(temperature=2))
+    other = text_of(ask(engine, STORY, sampling=Sampling(temperature=2, top_p=1, seed=8), max_tokens=40))
+
+    assert text_of(ask(engine, STORY, sampling=wild, max_tokens=40)) == first != other
+
+
+def test_a_repetition_penalty_changes_what_a_model_repeats(engine):
+    heavy = Sampling(temperature=0, repetition_penalty=10)
+
+    assert text_of(ask(engine, STORY, sampling=heavy, max_tokens=60)) != text_of(ask(engine, STORY, max_tokens=60))
+
+
+def test_a_cancelled_request_ends_without_a_finish(engine):
+    calls = iter([False] * 6)
+    request = Generation((chat.Message("user", STORY),), sampling=GREEDY)
+    events = list(engine.stream(request, lambda: next(calls, True)))
+
+    assert not isinstance(events[-1], Finished)
+    assert complete(iter(events)) is None
+
+
+def test_a_prompt_longer_than_the_context_is_refused_with_both_numbers(engine):
+    with pytest.raises(ContextLengthExceeded) as caught:
+        ask(engine, "word " * 20_000)
+
+    assert caught.value.details["prompt_tokens"] > caught.value.details["context_length"] > 0
+
+
+def test_a_template_that_refuses_a_conversation_is_a_sentence(home, tmp_path):
+    snapshot = store.install(MODEL, tmp_path)
+    edit(snapshot / "tokenizer_config.json", chat_template="{{ raise_exception('no such roles') }}")
+    (snapshot / "chat_template.jinja").unlink(missing_ok=True)
+    done = mlxk(tmp_path, "run", MODEL, "Hello!")
+
+    assert done.returncode == 1
+    assert done.stderr == "mlxk run: The model's chat template does not take this conversation: no such roles\n"
+
+
+def test_an_end_token_that_no_config_names_still_ends_the_answer(tmp_path):
+    snapshot = store.install(MODEL, tmp_path)
+    edit(snapshot / "config.json", eos_token_id=None)
+    (snapshot / "generation_config.json").unlink(missing_ok=True)
+    edit(snapshot / "tokenizer_config.json", eos_token="<|begin_of_text|>")
+
+    assert mlxk(tmp_path, "run", MODEL, STORY, "--temperature", "0").stdout.endswith("every ship was safe.\n")
+
+
+def test_weights_that_do_not_fit_the_config_fail_to_load_with_a_sentence(tmp_path):
+    snapshot = store.install(MODEL, tmp_path)
+    edit(snapshot / "config.json", hidden_size=32)
+
+    with pytest.raises(LoadFailed, match=f"{MODEL} cannot be loaded: "):
+        engines.load(Library(tmp_path / "hub", MlxLm.installed()).find(MODEL))
+
+
+def test_run_reads_a_pipe_and_its_answer_can_be_piped_on(home):
+    first = mlxk(home, "run", "llama", "Write one sentence about cats.", "--temperature", "0")
+    second = mlxk(home, "run", "llama", "-", "Say it shorter.", "--temperature", "0", "--json", input=first.stdout)
+    data = json.loads(second.stdout)["data"]
+
+    assert first.stdout == "Cats sleep most of the day and hunt at dusk.\n"
+    assert data["response"] == "Cats nap, then hunt."
+    assert data["usage"]["total_tokens"] > data["usage"]["completion_tokens"] > 1
+    assert data["timings"]["generation_tps"] > 0
+
+
+def test_serve_answers_health_at_once_then_with_the_real_model_and_ends_with_0_on_term(home):
+    server = subprocess.Popen(
+        [sys.executable, "-m", "mlxk", "serve", "--port", "0", "--model", MODEL, "--json", "--log-level", "warning"],
+        env={**os.environ, "HF_HOME": str(home)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        announced = ""
+        while not announced.endswith("\n}\n"):
+            announced += server.stdout.readline()
+        url = json.loads(announced)["data"]["url"]
+        body = {"model": MODEL, "messages": [{"role": "user", "content": STORY}], "temperature": 0, "stop": ["lit the"]}
+        request = urllib.request.Request(
+            f"{url}/v1/chat/completions", json.dumps(body).encode(), {"Content-Type": "application/json"}
+        )
+        answer = json.load(urllib.request.urlopen(request, timeout=60))
+        health = json.load(urllib.request.urlopen(f"{url}/health", timeout=10))
+        server.send_signal(signal.SIGTERM)
+        out, err = server.communicate(timeout=20)
+    finally:
+        server.kill()
+
+    assert answer["choices"][0]["message"]["content"].endswith("Every night its keeper ")
+    assert (health["status"], health["model"]) == ("ok", MODEL)
+    assert (server.returncode, out, err) == (0, "", "")
+
+
+def edit(path, **changes):
+    """Change a JSON file of an installed model, without touching the blob that other links share."""
+    document = json.loads(path.read_text(encoding="utf-8")) | changes
+    path.unlink()
+    path.write_text(json.dumps(document), encoding="utf-8")
+
+
+def mlxk(home, *arguments, **options):
+    environment = {**os.environ, "HF_HOME": str(home)}
+    command = [sys.executable, "-m", "mlxk", *arguments]
+    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False, **options)
