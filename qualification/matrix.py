@@ -25,6 +25,7 @@ Source = Literal["auto", "discovered", "fallback", "minted"]
 
 _DEFAULT_TIMEOUT_S = 600.0
 _LISTED = 12
+_DEEPEST = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,10 +201,7 @@ class _Document:
         self.lines: dict[_Path, int] = {(): 1}
         self.scalars: dict[_Path, str] = {}
         try:
-            for event in yaml.parse(text, Loader=yaml.SafeLoader):
-                if getattr(event, "anchor", None):
-                    mark = cast("yaml.Mark", event.start_mark)
-                    raise MatrixError(path, mark.line + 1, "a matrix has no anchors, aliases or merge keys; write it out")
+            self._refuse_what_a_matrix_does_without(text)
             node = yaml.compose(text, Loader=yaml.SafeLoader)
         except yaml.MarkedYAMLError as error:
             found = error.problem_mark or error.context_mark
@@ -211,11 +209,20 @@ class _Document:
         except yaml.reader.ReaderError as error:
             line = text.count("\n", 0, error.position) + 1
             raise MatrixError(path, line, f"not YAML: the character {chr(error.character)!r} cannot stand in it") from error
-        except RecursionError as error:
-            raise MatrixError(path, 1, "not a matrix: it is nested too deeply to be read") from error
         if node is None:
             raise MatrixError(path, 1, "the matrix is empty; matrices/smoke.yaml shows what one looks like")
         self.data: Any = self._construct(node, ())
+
+    def _refuse_what_a_matrix_does_without(self, text: str) -> None:
+        """Anchors hide from the reader of a line what it says; depth is what a parser that recurses cannot stand."""
+        depth = 0
+        for event in yaml.parse(text, Loader=yaml.SafeLoader):
+            line = cast("yaml.Mark", event.start_mark).line + 1
+            if getattr(event, "anchor", None):
+                raise MatrixError(self.path, line, "a matrix has no anchors, aliases or merge keys; write it out")
+            depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+            if depth > _DEEPEST:
+                raise MatrixError(self.path, line, f"a matrix is no more than {_DEEPEST} levels deep")
 
     def refuse(self, where: _Path, sentence: str) -> NoReturn:
         """Raises MatrixError at the line of ``where``, or of the nearest thing around it that has a line."""
