@@ -110,7 +110,7 @@ def test_bad_requests_get_openai_s_error_and_harm_nobody(server, text_model_info
     deep = b'{"model": ' + b"[" * 50_000 + b"]" * 50_000 + b"}"
     answers = {
         "unknown model": (404, server.chat("nobody/nothing", CATS)),
-        "path as model": (400, server.chat("../../etc/passwd", CATS)),
+        "path as model": (404, server.chat("../../etc/passwd", CATS)),
         "no messages": (400, server.post("/v1/chat/completions", {"model": model})),
         "messages of the wrong type": (400, server.post("/v1/chat/completions", {"model": model, "messages": "Hi"})),
         "stop of the wrong type": (400, server.chat(model, CATS, stop=5)),
