@@ -110,7 +110,7 @@ class Training:
 
     Without it the gradient of a fit that is right, but by little, all but vanishes, and training takes twice as long.
     """
-    buckets: int = 6
+    buckets: int = 8
     """Rows of similar length are computed together, so that little is spent on padding."""
     stop_margin: float = 7.0
     """Training ends when the right token leads by this much at every answer position, in 32-bit floats."""

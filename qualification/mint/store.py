@@ -12,13 +12,14 @@ import dataclasses
 import fcntl
 import hashlib
 import json
+import logging
 import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 
 from qualification import settings
 from qualification.errors import MintError
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
 
 LOCK_TIMEOUT_S = 600.0
 """How long to wait for another process that mints: far longer than minting everything takes."""
+
+log = logging.getLogger(__name__)
 
 Progress = Callable[["Step"], None]
 
@@ -183,14 +186,19 @@ def _locked(directory: Path) -> Iterator[None]:
     directory.mkdir(parents=True, exist_ok=True)
     deadline = time.monotonic() + LOCK_TIMEOUT_S
     with (directory / "mint.lock").open("a", encoding="utf-8") as lock:
-        while True:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if time.monotonic() > deadline:
-                    raise MintError(
-                        f"Another process has held {lock.name} for {LOCK_TIMEOUT_S:.0f} s; end it and try again."
-                    ) from None
-                time.sleep(0.05)
+        if not _taken(lock):
+            log.warning("Waiting for another process that mints in %s.", directory)
+        while not _taken(lock):
+            if time.monotonic() > deadline:
+                raise MintError(f"Another process has held {lock.name} for {LOCK_TIMEOUT_S:.0f} s; end it and try again.")
+            time.sleep(0.05)
         yield
+
+
+def _taken(lock: TextIO) -> bool:
+    """Whether this process holds the lock, now or since an earlier call."""
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True

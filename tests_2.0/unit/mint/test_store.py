@@ -1,5 +1,6 @@
 """A model is in the store, and in a Hugging Face home, whole or not at all: whatever is killed, and whoever else mints."""
 
+import contextlib
 import dataclasses
 import pickle
 import signal
@@ -15,27 +16,46 @@ MINTER = """
 import pathlib, pickle, sys
 from qualification.mint import store
 
+recipe, root = pickle.loads(pathlib.Path(sys.argv[1]).read_bytes()), pathlib.Path(sys.argv[2])
+
 def told(step):
-    print(step.number, flush=True)
+    print("step", flush=True)
     sys.stdin.readline()
 
-recipe = pickle.loads(pathlib.Path(sys.argv[1]).read_bytes())
-store.ensure_recipe(recipe, pathlib.Path(sys.argv[2]), told)
+try:
+    store.ensure_recipe(recipe, root, told)
+except KeyboardInterrupt:
+    print(*sorted(path.name for path in root.iterdir()), flush=True)
+store.ensure_recipe(recipe, root, told)
 """
-"""Mints the pickled recipe; after every step of the training it says so, and waits for a line before the next."""
+"""Mints the pickled recipe, again when it is interrupted; stands still after each step of the training."""
+
+SECOND = """
+import pathlib, pickle, sys
+from qualification.mint import store
+
+recipe, root = pickle.loads(pathlib.Path(sys.argv[1]).read_bytes()), pathlib.Path(sys.argv[2])
+print("asking", flush=True)
+minted = store.ensure_recipe(recipe, root)
+print(minted.revision, "mlx" in sys.modules)
+"""
+"""Asks for the same model; says in the end what it got, and whether it loaded the library to train one."""
 
 
 @pytest.fixture
-def half_way(small, tmp_path):
-    """A process that holds the store's lock and stands still after the first step of its training."""
+def process(small, tmp_path):
+    """Starts a script with the small recipe and the store ``tmp_path / "store"``; what it starts is ended."""
     (tmp_path / "recipe").write_bytes(pickle.dumps(small))
-    argv = [sys.executable, "-c", MINTER, str(tmp_path / "recipe"), str(tmp_path / "store")]
-    with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as minter:
-        try:
-            assert minter.stdout.readline() == "1\n"
-            yield minter
-        finally:
-            minter.kill()
+    with contextlib.ExitStack() as stack:
+
+        def start(script):
+            argv = [sys.executable, "-c", script, str(tmp_path / "recipe"), str(tmp_path / "store")]
+            pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+            started = stack.enter_context(subprocess.Popen(argv, **pipes))
+            stack.callback(started.kill)
+            return started
+
+        yield start
 
 
 @pytest.fixture(scope="module")
@@ -108,28 +128,39 @@ def test_a_recipe_that_misstates_its_size_is_refused(small, tmp_path):
         store.ensure_recipe(dataclasses.replace(_untrained(small), parameters=7), tmp_path)
 
 
-def test_a_minter_that_is_killed_leaves_nothing_that_counts_and_nothing_that_stays(half_way, small, tmp_path):
-    half_way.send_signal(signal.SIGKILL)
-    half_way.wait(timeout=30)
-    left = _names(tmp_path / "store")
+def test_a_minter_that_is_interrupted_or_killed_leaves_nothing_that_counts(process, small, tmp_path):
+    root = tmp_path / "store"
+    minter = process(MINTER)
+    assert minter.stdout.readline() == "step\n"
+    minter.send_signal(signal.SIGINT)
+    after_interrupt = minter.stdout.readline().split()
+    assert minter.stdout.readline() == "step\n"
+    minter.kill()
+    minter.wait(timeout=30)
+    after_kill = _names(root)
 
-    found = store.find(small, tmp_path / "store")
-    minted = store.ensure_recipe(small, tmp_path / "store")
+    found = store.find(small, root)
+    minted = store.ensure_recipe(small, root)
 
-    assert [name for name in left if not name.endswith(".part")] == ["mint.lock"]
+    assert after_interrupt == ["mint.lock"]
+    assert [name for name in after_kill if not name.endswith(".part")] == ["mint.lock"]
     assert found is None
-    assert _names(tmp_path / "store") == ["mint.lock", minted.folder.parent.name]
+    assert _names(root) == ["mint.lock", minted.folder.parent.name]
 
 
-def test_of_two_at_once_the_second_waits_and_trains_nothing(half_way, small, tmp_path):
-    half_way.stdin.close()  # its next reads return at once: it goes on while we ask for the same model
-    steps = []
+def test_of_two_at_once_the_second_waits_and_trains_nothing(process, small, tmp_path):
+    waiting = []
 
-    minted = store.ensure_recipe(small, tmp_path / "store", steps.append)
+    def ask_as_well(step):
+        if step.number == 1:
+            waiting.append(process(SECOND))
+            assert waiting[0].stdout.readline() == "asking\n"
+            assert waiting[0].stderr.readline().startswith("Waiting for another process")
 
-    assert steps == []
-    assert minted.margin >= small.training.required_margin
-    assert half_way.wait(timeout=60) == 0
+    minted = store.ensure_recipe(small, tmp_path / "store", ask_as_well)
+    out, _ = waiting[0].communicate(timeout=60)
+
+    assert out == f"{minted.revision} False\n"
 
 
 def test_installing_replaces_an_older_mint_and_what_a_killed_install_left_and_nothing_else(minted, tmp_path):
