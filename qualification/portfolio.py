@@ -110,15 +110,15 @@ def need_bytes(model: Model, tier: Tier) -> float:
     peak is unpredictable there. Audio: its files, and at least ``audio_floor_bytes``.
     """
     if model.modality == "text":
-        return model.size_bytes * _TEXT_OVERHEAD
+        return round(model.size_bytes * _TEXT_OVERHEAD)
     if model.modality == "vision":
-        return model.size_bytes if model.size_bytes <= tier.vision_limit * tier.ram_bytes else math.inf
+        return model.size_bytes if model.size_bytes <= budget_bytes("vision", tier) else math.inf
     return max(model.size_bytes, tier.audio_floor_bytes)
 
 
-def budget_bytes(modality: Modality, tier: Tier) -> float:
-    """Memory that a model may use on a machine of this tier."""
-    return tier.ram_bytes * (tier.text_budget if modality == "text" else tier.vision_limit)
+def budget_bytes(modality: Modality, tier: Tier) -> int:
+    """Memory that a model may use on a machine of this tier; in whole bytes, so that a model exactly at its budget runs."""
+    return round(tier.ram_bytes * (tier.text_budget if modality == "text" else tier.vision_limit))
 
 
 def _usable(entry: dict[str, Any]) -> bool:
