@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mlxk.errors import AmbiguousMatch, ModelNotFound, RevisionNotFound
+from mlxk.files import read_part
 
 _PREFIX = "models--"
 _COMMIT = re.compile(r"[0-9a-f]{40}")
@@ -39,12 +40,10 @@ def names(hub: Path) -> list[str]:
 
 def current(hub: Path, name: str) -> Snapshot:
     """The snapshot that ``refs/main`` names, else the newest one."""
-    folder = _folder(hub, name)
-    commit = _read_ref(folder, "main")
-    if commit is not None and (folder / "snapshots" / commit).is_dir():
-        return _snapshot(name, folder / "snapshots" / commit)
-    newest = max(_snapshots(folder), key=lambda path: (path.stat().st_mtime, path.name), default=None)
-    return _snapshot(name, newest) if newest is not None else Snapshot(name, folder / "snapshots", None)
+    if (named := _at_ref(hub, name, "main")) is not None:
+        return named
+    newest = max(_snapshots(hub, name), key=lambda path: (path.stat().st_mtime, path.name), default=None)
+    return _snapshot(name, newest) if newest is not None else Snapshot(name, _folder(hub, name) / "snapshots", None)
 
 
 def find(hub: Path, spec: str) -> Snapshot:
@@ -74,12 +73,9 @@ def _match(candidates: list[str], wanted: str) -> str:
 
 def _pinned(hub: Path, name: str, revision: str) -> Snapshot:
     """A branch or tag first, then a prefix of a commit."""
-    folder = _folder(hub, name)
-    if _REVISION.fullmatch(revision):
-        commit = _read_ref(folder, revision)
-        if commit is not None and (folder / "snapshots" / commit).is_dir():
-            return _snapshot(name, folder / "snapshots" / commit)
-    snapshots = _snapshots(folder)
+    if _REVISION.fullmatch(revision) and (named := _at_ref(hub, name, revision)) is not None:
+        return named
+    snapshots = _snapshots(hub, name)
     hashes = [path.name for path in snapshots]
     matches: list[Path] = []
     if _HASH_PREFIX.fullmatch(revision):
@@ -96,23 +92,26 @@ def _pinned(hub: Path, name: str, revision: str) -> Snapshot:
     return _snapshot(name, matches[0])
 
 
+def _at_ref(hub: Path, name: str, ref: str) -> Snapshot | None:
+    """The snapshot that a branch or a tag names, if it is there."""
+    folder = _folder(hub, name)
+    commit = read_part(f"{folder}/refs/{ref}", 100).decode("ascii", "replace").strip()
+    if not _COMMIT.fullmatch(commit):
+        return None
+    path = Path(f"{folder}/snapshots/{commit}")
+    return Snapshot(name, path, commit) if path.is_dir() else None
+
+
 def _folder(hub: Path, name: str) -> Path:
-    return hub / (_PREFIX + name.replace("/", "--"))
+    return Path(f"{hub}/{_PREFIX}{name.replace('/', '--')}")
 
 
-def _snapshots(folder: Path) -> list[Path]:
+def _snapshots(hub: Path, name: str) -> list[Path]:
     try:
-        return sorted(path for path in (folder / "snapshots").iterdir() if path.is_dir())
+        return sorted(path for path in (_folder(hub, name) / "snapshots").iterdir() if path.is_dir())
     except (FileNotFoundError, NotADirectoryError):
         return []
 
 
 def _snapshot(name: str, path: Path) -> Snapshot:
     return Snapshot(name, path, path.name if _COMMIT.fullmatch(path.name) else None)
-
-
-def _read_ref(folder: Path, ref: str) -> str | None:
-    try:
-        return (folder / "refs" / ref).read_text(encoding="utf-8").strip() or None
-    except (OSError, UnicodeDecodeError):
-        return None

@@ -32,7 +32,7 @@ class MlxLm:
     def supports(self, config: dict[str, Any]) -> bool:
         """Whether mlx-lm has a module for this configuration, after the renaming that mlx-lm does itself."""
         module = self._module(config)
-        return self.root is not None and "/" not in module and _defines_model(self.root / "models" / f"{module}.py")
+        return self.root is not None and "/" not in module and _defines_model(self.root, module)
 
     def _module(self, config: dict[str, Any]) -> str:
         model_type = str(config.get("model_type"))
@@ -78,10 +78,11 @@ def _obstacles(description: Description, contents: Contents, mlx_lm: MlxLm) -> I
 
 
 @cache
-def _defines_model(path: Path) -> bool:
+def _defines_model(root: Path, module: str) -> bool:
     """Beside the models, ``mlx_lm/models`` holds the parts that they are made of, which have no ModelArgs."""
     try:
-        return re.search(r"\bModelArgs\b", path.read_text(encoding="utf-8")) is not None
+        source = (root / "models" / f"{module}.py").read_text(encoding="utf-8")
+        return re.search(r"\bModelArgs\b", source) is not None
     except OSError:
         return False
 

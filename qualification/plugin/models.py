@@ -24,6 +24,7 @@ from qualification.portfolio import Model
 
 _MINT_TIMEOUT_S = 300
 _PORTFOLIO = pytest.StashKey[tuple[Model, ...]]()
+_NO_MODEL = "no-model"
 _MODALITIES: tuple[Modality, ...] = ("text", "vision", "audio")
 
 
@@ -43,11 +44,15 @@ def tool() -> list[str]:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Ids come from the model, so that they are stable when another model appears; the keys keep the order ``text_00`` …"""
+    """Ids come from the model, so that they are stable when another model appears; the keys keep the order ``text_00`` …
+
+    Without a model of its modality a test is still collected, so that its marks can deselect it; run, it fails.
+    """
     for modality in _MODALITIES:
         if f"{modality}_model_key" in metafunc.fixturenames:
             models = _keyed(metafunc.config, modality)
-            metafunc.parametrize(f"{modality}_model_key", list(models), ids=[model.model_id for model in models.values()])
+            ids = [model.model_id for model in models.values()]
+            metafunc.parametrize(f"{modality}_model_key", list(models) or [_NO_MODEL], ids=ids or [_NO_MODEL])
 
 
 @pytest.fixture
@@ -93,6 +98,10 @@ def text_known_answers(text_model_info: Model) -> tuple[KnownAnswer, ...]:
 
 
 def _told(request: pytest.FixtureRequest, modality: Modality, key: str) -> Model:
+    if key == _NO_MODEL:
+        pytest.fail(
+            f"there is no {modality} model to run this test on: give its group `for_each: portfolio.{modality}`", pytrace=False
+        )
     model = _keyed(request.config, modality)[key]
     variant = model.model_id.rpartition("/")[2]
     section = {

@@ -166,10 +166,7 @@ def test_serve_answers_health_at_once_then_with_the_real_model_and_ends_with_0_o
         text=True,
     )
     try:
-        announced = ""
-        while not announced.endswith("\n}\n"):
-            announced += server.stdout.readline()
-        url = json.loads(announced)["data"]["url"]
+        url = json.loads(server.stdout.readline())["data"]["url"]
         body = {"model": MODEL, "messages": [{"role": "user", "content": STORY}], "temperature": 0, "stop": ["lit the"]}
         request = urllib.request.Request(
             f"{url}/v1/chat/completions", json.dumps(body).encode(), {"Content-Type": "application/json"}
