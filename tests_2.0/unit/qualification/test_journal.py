@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from qualification import journal
@@ -68,6 +68,7 @@ def test_any_changed_byte_is_found(written: list[bytes], copy: Path, place: int,
         journal.read(copy)
 
 
+@settings(max_examples=50)
 @given(byte=st.integers(0, 255).filter(lambda byte: byte != ord("\n")))
 def test_a_changed_final_newline_takes_the_last_event_away_and_changes_none(written: list[bytes], copy: Path, byte: int) -> None:
     copy.write_bytes(b"".join(written)[:-1] + bytes([byte]))
@@ -75,6 +76,7 @@ def test_a_changed_final_newline_takes_the_last_event_away_and_changes_none(writ
     assert [event["seq"] for event in journal.read(copy)] == [0, 1, 2]
 
 
+@settings(max_examples=50)
 @given(data=st.data())
 def test_lines_that_were_removed_repeated_or_reordered_are_found(written: list[bytes], copy: Path, data: st.DataObject) -> None:
     lines = data.draw(

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import qualification
@@ -125,6 +125,7 @@ def test_a_new_property_of_the_schema_is_all_that_a_new_top_level_key_takes(tmp_
     assert json.loads(done.stdout) == {**RECORD, "energy": {"joules": 3}}
 
 
+@settings(max_examples=30)
 @given(st.lists(st.tuples(st.text(), st.none() | st.text() | st.integers()), max_size=4, unique_by=lambda each: each[0]))
 def test_a_record_is_read_back_as_it_was_appended(
     tmp_path_factory: pytest.TempPathFactory, metadata: list[tuple[str, Any]]
