@@ -7,11 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
 
 from qualification import journal, plan, records, verdict
 from qualification.matrix import Tier
 from qualification.plan import Cell, Inputs, Plan, Required
 from qualification.portfolio import Model
+
+settings.register_profile("shared machine", deadline=None)
+settings.load_profile("shared machine")
 
 GIB = 1 << 30
 SHARES = {16: 0.4, 32: 0.5, 64: 0.6, 96: 0.7}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import subprocess
 import sys
@@ -145,7 +146,7 @@ def test_a_tier_that_is_meant_twice_is_owed_once(declared: Matrix) -> None:
     assert [cell.tier for cell in expanded.cells if cell.group == "text"] == ["64gb"]
 
 
-@settings(max_examples=50)
+@settings(max_examples=30)
 @given(plans)
 def test_no_two_cells_have_one_id(expanded: Plan) -> None:
     ids = [cell.id for cell in expanded.cells]
@@ -153,7 +154,7 @@ def test_no_two_cells_have_one_id(expanded: Plan) -> None:
     assert len(set(ids)) == len(ids)
 
 
-@settings(max_examples=50)
+@settings(max_examples=30)
 @given(matrices, portfolios, models)
 def test_another_model_changes_no_other_cell(declared: Matrix, portfolio: list[Model], added: Model) -> None:
     others = [model for model in portfolio if model.model_id != added.model_id]
@@ -164,10 +165,18 @@ def test_another_model_changes_no_other_cell(declared: Matrix, portfolio: list[M
     assert tuple(cell for cell in after.cells if cell.model != added) == before.cells
 
 
-@settings(max_examples=50)
+@settings(max_examples=30)
 @given(plans)
 def test_a_frozen_plan_thaws_to_itself(expanded: Plan) -> None:
     assert plan.thaw(plan.freeze(expanded)) == expanded
+
+
+@settings(max_examples=30)
+@given(plans)
+def test_a_frozen_plan_is_sorted_json_that_ends_with_a_newline(expanded: Plan) -> None:
+    frozen = plan.freeze(expanded).decode("utf-8")
+
+    assert frozen == json.dumps(json.loads(frozen), sort_keys=True, indent=1, ensure_ascii=False) + "\n"
 
 
 def test_the_order_in_which_a_process_hashes_changes_no_byte(tmp_path: Path) -> None:
