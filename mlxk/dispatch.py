@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-import traceback
 from importlib import import_module
 from types import ModuleType
 from typing import NoReturn
@@ -48,7 +47,7 @@ def dispatch(argv: list[str]) -> int:
         return 0
     except Exception as error:  # noqa: BLE001 - the boundary of the process
         if settings.debug():
-            traceback.print_exc()
+            sys.excepthook(type(error), error, error.__traceback__)
         unexpected = f"{type(error).__name__}: {error}. This is a fault of mlxk; MLXK2_DEBUG=1 shows where."
         return _fail(command, MlxkError(unexpected), as_json=as_json)
 

@@ -8,6 +8,7 @@ import logging
 import os
 import signal
 import sys
+from typing import Any
 
 from mlxk import engines, run, settings
 from mlxk.commands.options import whole
@@ -58,10 +59,17 @@ def _is_loopback(host: str) -> bool:
 
 def _configure_logging(level: str) -> None:
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter("[%(levelname)s] %(message)s"))
+    handler.setFormatter(_Formatter("[%(levelname)s] %(message)s"))
     logging.getLogger().addHandler(handler)
     logging.getLogger("mlxk").setLevel(level.upper())
     logging.getLogger("waitress.queue").setLevel("ERROR")
+
+
+class _Formatter(logging.Formatter):
+    """Tracebacks only where they were asked for; the exception itself always."""
+
+    def formatException(self, ei: Any) -> str:  # noqa: N802 - the name is logging's
+        return super().formatException(ei) if settings.debug() else f"{ei[0].__name__}: {ei[1]}"
 
 
 def _announcement(server: Server, model: str | None) -> Result:

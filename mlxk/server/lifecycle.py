@@ -90,6 +90,7 @@ class Server:
         self._wait(GRACE_S, lambda: len(self.signals) > 1)
         cancel()
         self._wait(_CANCEL_S, lambda: False)
+        self._waitress.task_dispatcher.shutdown(timeout=_CANCEL_S)  # its threads wake the loop, which must still be there
         wasyncore.close_all(self._map)
 
     def _wait(self, most_s: float, enough: Callable[[], bool]) -> None:

@@ -102,6 +102,14 @@ def test_a_revision_that_is_not_there_lists_what_is(hub, revision):
     assert caught.value.details["available_hashes"] == [OTHER]
 
 
+def test_a_revision_never_leads_out_of_the_refs(hub):
+    hub.add("org/m")
+    (hub.root / "outside").write_text(hub.commit, encoding="utf-8")
+
+    with pytest.raises(RevisionNotFound):
+        cache.find(hub.root, "org/m@../../outside")
+
+
 def test_a_hash_prefix_of_two_snapshots_is_ambiguous(hub):
     hub.add("org/m")
     hub.add("org/m", commit=hub.commit[:6] + OTHER[6:], main=False)

@@ -82,6 +82,14 @@ class Client:
         """Send the request, and leave the answer to come."""
         return self.open("POST", "/v1/chat/completions", *chat_body(content, model, **fields))
 
+    def fill(self):
+        """One request that is being answered, and as many behind it as may wait."""
+        connections = [self.begin_chat("forever")]
+        self.wait_for(lambda: "begin forever" in self.notes)
+        connections += [self.begin_chat("queued") for _ in range(CAPACITY)]
+        self.wait_for(lambda: self.worker.waiting == CAPACITY)
+        return connections
+
     def wait_for(self, condition):
         deadline = time.monotonic() + TIMEOUT_S
         while not condition():
@@ -247,16 +255,14 @@ def test_a_client_that_leaves_the_queue_is_never_begun(client):
     queued.close()
     time.sleep(0.2)  # longer than the server's poll: the client must be seen to have left before its turn comes
     active.close()
+    client.wait_for(lambda: client.worker.active == client.worker.waiting == 0)
 
     assert client.chat("next")[0].status == 200
     assert "begin queued" not in client.notes
 
 
 def test_beyond_the_queues_bound_requests_are_told_to_come_back(client):
-    connections = [client.begin_chat("forever")]
-    client.wait_for(lambda: "begin forever" in client.notes)
-    connections += [client.begin_chat("queued") for _ in range(CAPACITY)]
-    client.wait_for(lambda: client.worker.waiting == CAPACITY)
+    connections = client.fill()
     answer, text = client.chat("one too many")
     for connection in connections:
         connection.close()
@@ -266,8 +272,7 @@ def test_beyond_the_queues_bound_requests_are_told_to_come_back(client):
 
 
 def test_health_answers_while_every_request_that_may_wait_does(client):
-    connections = [client.begin_chat("forever") for _ in range(CAPACITY + 1)]
-    client.wait_for(lambda: client.worker.waiting + client.worker.active == CAPACITY + 1)
+    connections = client.fill()
     began = time.monotonic()
     health = json.loads(client.ask("GET", "/health")[1])
     for connection in connections:

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from mlxk.stop import StopMatcher
 
-TEXT = st.text(alphabet="ab<|>é🦊", max_size=30)
-STOPS = st.lists(st.text(alphabet="ab<|>é🦊", min_size=1, max_size=5), max_size=4)
+TEXT = st.text(alphabet="ab<🦊", max_size=30)
+STOPS = st.lists(st.text(alphabet="ab<🦊", min_size=1, max_size=4), max_size=4)
 
 
 def split(text: str, cuts: list[int]) -> list[str]:
@@ -51,6 +51,8 @@ def test_no_more_is_held_back_than_could_begin_a_stop_string(text, stops, cuts):
         (["xabc", "d"], ["abcd", "bc"], "x"),
         (["xabc", "e"], ["abcd", "bc"], "xa"),
         (["aab"], ["ab"], "a"),
+        (["a.b!c"], ["!", "."], "a"),
+        (["a!b.c"], ["!", "."], "a"),
         (["🦊", "🌍!"], ["🌍"], "🦊"),
         (["kept"], [""], "kept"),
     ],

@@ -138,6 +138,23 @@ def test_an_end_token_that_no_config_names_still_ends_the_answer(tmp_path):
     assert mlxk(tmp_path, "run", MODEL, STORY, "--temperature", "0").stdout.endswith("every ship was safe.\n")
 
 
+def test_an_end_token_spelled_out_in_ordinary_tokens_is_not_shown_either(tmp_path):
+    snapshot = store.install(MODEL, tmp_path)
+    renamed = (snapshot / "tokenizer.json").read_text(encoding="utf-8").replace("<|eom_id|>", "lighthouse")
+    edit(snapshot / "tokenizer.json", **json.loads(renamed))
+    engine = engines.load(Library(tmp_path / "hub", MlxLm.installed()).find(MODEL))
+
+    assert text_of(ask(engine, STORY)) == "Once there was a small "
+
+
+def test_an_answer_ends_where_the_context_does(tmp_path):
+    edit(store.install(MODEL, tmp_path) / "config.json", max_position_embeddings=30)
+    engine = engines.load(Library(tmp_path / "hub", MlxLm.installed()).find(MODEL))
+    finished = ask(engine, STORY, max_tokens=1000)[-1]
+
+    assert (finished.usage.total_tokens, finished.finish_reason) == (30, "length")
+
+
 def test_weights_that_do_not_fit_the_config_fail_to_load_with_a_sentence(tmp_path):
     snapshot = store.install(MODEL, tmp_path)
     edit(snapshot / "config.json", hidden_size=32)
