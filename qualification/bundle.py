@@ -12,7 +12,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 from qualification import journal, plan
-from qualification.errors import UsageError
+from qualification.errors import BundleError, UsageError
 from qualification.machine import Machine
 
 
@@ -63,9 +63,9 @@ class Bundle:
         return self.root / "index.html"
 
     def log(self, cell: str, attempt: int) -> Path:
-        """The log of one attempt; the cell's id in characters that every file system takes."""
-        slug = re.sub(r"[^A-Za-z0-9._-]+", "-", cell).strip("-")
-        return self.logs / f"{slug}.{attempt}.log"
+        """The log of one attempt: the cell's id in characters that every file system takes, and what tells it from the like."""
+        slug = re.sub(r"[^A-Za-z0-9._-]+", "-", cell).strip("-")[:100]
+        return self.logs / f"{slug}.{hashlib.sha256(cell.encode()).hexdigest()[:6]}.{attempt}.log"
 
 
 def begin(reports: Path, frozen_plan: bytes, matrix: str, machine: Machine) -> Bundle:
@@ -95,15 +95,46 @@ def load_plan(bundle: Bundle) -> plan.Plan:
     return plan.thaw(bundle.plan.read_bytes())
 
 
+def load_machine(bundle: Bundle) -> Machine:
+    """The machine that the run began on. Raises BundleError where the file does not say."""
+    try:
+        return Machine(**json.loads(bundle.machine.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError) as error:
+        raise BundleError(f"machine.json cannot be read ({error}); the bundle was damaged") from error
+
+
 def seal(bundle: Bundle) -> None:
-    """Writes the sha256 of every file that came from the run itself; what is derived from them is not listed."""
-    sources = [bundle.plan, bundle.machine, bundle.journal, bundle.tests, bundle.memory, *sorted(bundle.logs.iterdir())]
-    hashes = {
-        file.relative_to(bundle.root).as_posix(): hashlib.sha256(file.read_bytes()).hexdigest()
-        for file in sources
-        if file.exists()
-    }
-    write_atomically(bundle.manifest, json.dumps({"manifest": 1, "sha256": hashes}, indent=1, sort_keys=True) + "\n")
+    """Writes the sha256 of every file that came from the run itself; what is derived from them is not listed.
+
+    A bundle that is sealed already is checked instead. Raises BundleError where a file differs, is gone, or was added.
+    """
+    found = {file.relative_to(bundle.root).as_posix(): _sha256(file) for file in _sources(bundle)}
+    if not bundle.manifest.exists():
+        write_atomically(bundle.manifest, json.dumps({"manifest": 1, "sha256": found}, indent=1, sort_keys=True) + "\n")
+        return
+    try:
+        sealed: dict[str, str] = dict(json.loads(bundle.manifest.read_text(encoding="utf-8"))["sha256"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise BundleError(f"manifest.json cannot be read ({error}); the bundle was changed after it was sealed") from error
+    changed = sorted(name for name in sealed.keys() | found.keys() if sealed.get(name) != found.get(name))
+    if changed:
+        raise BundleError(f"changed after the bundle was sealed: {', '.join(changed)}")
+
+
+def unseal(bundle: Bundle) -> None:
+    """Opens a bundle for further attempts. Raises BundleError where it was changed since it was sealed."""
+    if bundle.manifest.exists():
+        seal(bundle)
+        bundle.manifest.unlink()
+
+
+def _sources(bundle: Bundle) -> list[Path]:
+    named = [bundle.plan, bundle.machine, bundle.journal, bundle.tests, bundle.memory]
+    return [file for file in (*named, *sorted(bundle.logs.glob("*"))) if file.is_file()]
+
+
+def _sha256(file: Path) -> str:
+    return hashlib.sha256(file.read_bytes()).hexdigest()
 
 
 def write_atomically(path: Path, text: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import json
+import math
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -45,6 +45,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print(f"qualification {arguments.command}: interrupted", file=sys.stderr)
         return 130
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -117,13 +120,19 @@ def _expand(declared: matrix.Matrix, here: machine.Machine, arguments: argparse.
         raise UsageError(f"{arguments.matrix} names {absent[0]}, which is not in {arguments.project.resolve()}")
     inputs = Inputs(
         matrix_sha256=declared.sha256,
-        tests_sha256=plan.hash_tree(arguments.project, paths),
+        tests_sha256=plan.hash_tree(arguments.project, [*paths, *_shared(arguments.project, paths)]),
         constraints_sha256=_sha256(arguments.constraints),
         wheel=arguments.wheel.name if arguments.wheel else None,
         wheel_sha256=_sha256(arguments.wheel),
     )
     tier = arguments.tier or machine.tier_of(here.ram_bytes, declared.tiers).name
     return plan.expand(declared, portfolio.resolve(declared.source, listed), tier, inputs)
+
+
+def _shared(project: Path, paths: Sequence[str]) -> list[str]:
+    """What pytest reads beside the tests themselves: the project's settings, and every conftest.py above a path."""
+    above = {parent / "conftest.py" for path in paths for parent in Path(path).parents}
+    return [name for name in ("pyproject.toml", *map(str, sorted(above))) if (project / name).is_file()]
 
 
 def _tool(wheel: Path | None) -> tuple[list[str], dict[str, str]]:
@@ -157,12 +166,11 @@ def _explain(planned: Plan, facts: gate.Facts, name: str) -> None:
             print(f"  tests        {' '.join(cell.tests)}" + (f" -m {cell.marks!r}" if cell.marks else ""))
             print(f"  environment  {cell.environment}: Python {cell.python}, dependencies {cell.dependencies}")
             if cell.model:
-                need, budget = (
-                    portfolio.need_bytes(cell.model, facts.tier),
-                    portfolio.budget_bytes(cell.model.modality, facts.tier),
-                )
+                need = portfolio.need_bytes(cell.model, facts.tier)
+                budget = portfolio.budget_bytes(cell.model.modality, facts.tier)
                 print(f"  model        {cell.model.model_id} ({cell.model.origin}, {cell.model.family})")
-                print(f"  memory       needs {format_bytes(need)} of {format_bytes(budget)}")
+                needs = "more than is safe on any budget" if math.isinf(need) else f"needs {format_bytes(need)}"
+                print(f"  memory       {needs} of {format_bytes(budget)}")
                 print(f"  free now     {format_bytes(facts.available_bytes)}")
             print(
                 f"  here         {'runs' if decision.runs else f'{decision.code}: {decision.sentence}; paid by {decision.pays}'}"
@@ -187,18 +195,19 @@ def _run(arguments: argparse.Namespace) -> int:
 
 def _verdict(arguments: argparse.Namespace) -> int:
     found = bundle.find(arguments.bundle)
-    bundle.seal(found)
     planned = bundle.load_plan(found)
     lines: list[verdict.Line] = []
+    observed: machine.Machine | None = None
     began = "unknown"
     try:
+        bundle.seal(found)
+        observed = bundle.load_machine(found)
         events = journal.read(found.journal)
         lines = list(records.read(found.tests))
         began = events[0]["at"] if events else began
         judged = verdict.judge(planned, hashlib.sha256(found.plan.read_bytes()).hexdigest(), events, lines)
     except BundleError as error:
         judged = verdict.invalid(planned, str(error))
-    observed = json.loads(found.machine.read_text(encoding="utf-8"))
     page = html.render(found.run_id, planned, judged, observed, [record for _, record, _ in lines], began)
     bundle.write_atomically(found.verdict, verdict_json.render(found.run_id, planned, judged))
     bundle.write_atomically(found.index, page)

@@ -51,7 +51,8 @@ def append(path: Path, record: Mapping[str, Any]) -> None:
     line = (json.dumps(record, ensure_ascii=False, allow_nan=False) + "\n").encode("utf-8", errors="replace")
     descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
     try:
-        os.write(descriptor, line)
+        if os.write(descriptor, line) != len(line):
+            raise QualificationError(f"{path}: the disk took only a part of a record; make room and run again")
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
@@ -75,6 +76,21 @@ def read(path: Path) -> list[tuple[int, dict[str, Any], bytes]]:
             raise BundleError(f"{path.name}:{number}: {wrong[0]}")
         found.append((number, record, line + b"\n"))
     return found
+
+
+def written_since(path: Path, offset: int) -> list[tuple[dict[str, Any], bytes]]:
+    """Record and raw line of what was appended after byte ``offset``, as it was checked when it was written."""
+    if not path.exists():
+        return []
+    with path.open("rb") as file:
+        file.seek(offset)
+        lines = file.read().split(b"\n")[:-1]
+    return [(json.loads(line), line + b"\n") for line in lines]
+
+
+def end(path: Path) -> int:
+    """The byte offset at which the next record will stand."""
+    return path.stat().st_size if path.exists() else 0
 
 
 def digest(lines: Iterable[bytes]) -> str:

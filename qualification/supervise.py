@@ -24,6 +24,8 @@ from typing import Any, Literal
 
 import psutil
 
+from qualification.errors import QualificationError
+
 SAMPLE_INTERVAL_S = 0.2
 """Five samples a second, as the memory files of earlier releases have them."""
 
@@ -35,6 +37,8 @@ GRACE_S = 5.0
 
 SETTLE_S = 0.5
 """How long children may take to follow a parent that ended by itself before they count as left behind."""
+
+_POLL_S = 0.02
 
 TOKEN = "QUALIFICATION_CELL_TOKEN"
 """The variable by which a process that left the group and its parents is still known as the cell's."""
@@ -71,13 +75,20 @@ class Result:
     peak_bytes: int
 
 
-def run(spec: Spec, spec_file: Path) -> Result:
-    """Runs ``spec`` under a supervisor of its own and waits for it; called by the runner."""
+class StarterGoneError(QualificationError):
+    """Whoever started the run is gone, so nobody waits for it any more."""
+
+
+def run(spec: Spec, spec_file: Path, starter: int) -> Result:
+    """Runs ``spec`` under a supervisor of its own and waits for it; called by the runner.
+
+    Raises StarterGoneError, once the cell has been stopped, when the process ``starter`` is not the runner's parent any more.
+    """
     spec_file.write_text(json.dumps(asdict(spec)), encoding="utf-8")
     argv = [sys.executable, "-m", "qualification.supervise", str(spec_file)]
     supervisor = subprocess.Popen(argv, stdin=subprocess.PIPE, start_new_session=True)
     try:
-        code = supervisor.wait()
+        code = _attend(supervisor, starter)
     except BaseException:
         _close(supervisor)
         raise
@@ -103,6 +114,13 @@ def main() -> int:
     partial.write_text(json.dumps(asdict(result)), encoding="utf-8")
     partial.replace(spec.result)
     return 0
+
+
+def _attend(supervisor: subprocess.Popen[bytes], starter: int) -> int:
+    while not _wait(supervisor, SAMPLE_INTERVAL_S):
+        if os.getppid() != starter:
+            raise StarterGoneError("the process that started this run is gone; the cell was stopped")
+    return supervisor.returncode
 
 
 def _close(supervisor: subprocess.Popen[bytes]) -> None:
@@ -230,17 +248,24 @@ def _wait(process: subprocess.Popen[bytes], patience_s: float) -> bool:
 
 def _sweep(token: str, seen: Iterable[psutil.Process], settle_s: float = 0.0) -> Sequence[str]:
     """Stops every process that is known as the cell's, by having been seen below it or by its token; tells which."""
-    psutil.wait_procs(_alive(token, seen), timeout=settle_s)
+    _until_gone(_alive(token, seen), settle_s)
     left = _alive(token, seen)
     names = sorted({_name(process) for process in left})
     for process in left:
         with contextlib.suppress(psutil.NoSuchProcess, psutil.AccessDenied):
             process.terminate()
-    _, stubborn = psutil.wait_procs(left, timeout=GRACE_S if left else 0)
-    for process in [*stubborn, *_alive(token, seen)]:
+    _until_gone(left, GRACE_S)
+    for process in _alive(token, seen):
         with contextlib.suppress(psutil.NoSuchProcess, psutil.AccessDenied):
             process.kill()
     return names
+
+
+def _until_gone(processes: Sequence[psutil.Process], patience_s: float) -> None:
+    """Waits until none of them runs. A zombie does not: who must collect it is its parent's affair."""
+    deadline = time.monotonic() + patience_s
+    while time.monotonic() < deadline and any(_is_running(process) for process in processes):
+        time.sleep(_POLL_S)
 
 
 def _alive(token: str, seen: Iterable[psutil.Process]) -> list[psutil.Process]:

@@ -20,6 +20,8 @@ EXIT_CODES: dict[Word, int] = {
 
 _BAD: frozenset[Outcome] = frozenset({"leaked", "failed", "crashed", "timeout", "oom_guard", "harness_error"})
 _OWED: frozenset[Outcome] = frozenset({"interrupted", "debt"})
+_UNSKIPPED = "a machine or an environment on which no test of it skips itself"
+
 _EXCEPTIONS: frozenset[Outcome] = frozenset({"flaky", "quarantined"})
 _SHOWN: frozenset[Outcome] = _BAD - {"harness_error"}
 """What an attempt showed of the release itself: a later pass does not make it unseen."""
@@ -145,7 +147,7 @@ def _cell(cell: str, record: _Record) -> CellVerdict:
         if last["outcome"] == "passed" and bad:
             before = f"attempt {bad[-1]['attempt']} was {bad[-1]['outcome']} ({bad[-1]['reason']})"
             return became("flaky", f"{before}, and attempt {last['attempt']} passed with the same inputs")
-        return became(last["outcome"], last["reason"])
+        return became(last["outcome"], last["reason"], _UNSKIPPED if last["outcome"] == "debt" else "")
     if last["event"] == "cell_gated":
         return became("debt", last["sentence"], last["pays"])
     if last["event"] == "cell_started":

@@ -11,6 +11,7 @@ from typing import Any
 
 import jinja2
 
+from qualification.machine import Machine
 from qualification.plan import Plan
 from qualification.units import format_bytes, format_seconds
 from qualification.verdict import CellVerdict, Verdict
@@ -33,7 +34,7 @@ def render(
     run_id: str,
     plan: Plan,
     verdict: Verdict,
-    machine: Mapping[str, Any],
+    machine: Machine | None,
     records: Sequence[Mapping[str, Any]],
     began: str,
 ) -> str:

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import subprocess
 import sys
 import textwrap
 from collections.abc import Callable
+from contextlib import redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
+
+from qualification.cli import main
 
 VERSION = f"{sys.version_info.major}.{sys.version_info.minor}"
 ENVIRONMENT = f"py{VERSION.replace('.', '')}-locked"
@@ -27,9 +31,12 @@ tiers:
 portfolio: {{source: minted}}
 groups:
   first: {{process: %s, tests: [tests/test_first.py], over: [python], gate: blocker, timeout: %s}}
-  second: {{process: wet, tests: [tests/test_second.py], over: [python], gate: blocker}}
+%s
 require: {{pythons: all, tiers: [this]}}
 """
+
+
+SECOND = "  second: {process: wet, tests: [tests/test_second.py], over: [python], gate: blocker}"
 
 
 @dataclass(frozen=True)
@@ -38,38 +45,29 @@ class Project:
 
     root: Path
 
-    def command(self, *arguments: str) -> list[str]:
-        return [sys.executable, "-m", "qualification", *arguments]
+    @property
+    def reports(self) -> Path:
+        return self.root / "reports"
 
     def environment(self) -> dict[str, str]:
         return {**os.environ, "TMPDIR": str(self.root / "tmp"), "PROJECT_OF_TEST": str(self.root)}
 
-    def call(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            self.command(*arguments),
-            cwd=self.root,
-            env=self.environment(),
-            capture_output=True,
-            text=True,
-            timeout=100,
-            check=False,
-        )
-
     def plan(self) -> None:
-        done = self.call("plan", "matrix.yaml", "--begin", "reports")
-        assert done.returncode == 0, done.stderr
+        assert main(["plan", str(self.root / "matrix.yaml"), "--project", str(self.root), "--begin", str(self.reports)]) == 0
 
     def run_command(self) -> list[str]:
-        return self.command("run", "reports/latest", "--environment", ENVIRONMENT, "--python", sys.executable)
+        here = ["--environment", ENVIRONMENT, "--python", sys.executable]
+        return [sys.executable, "-m", "qualification", "run", "reports/latest", *here]
 
     def run(self) -> None:
-        done = self.call(*self.run_command()[3:])
-        assert done.returncode == 0, done.stderr
+        subprocess.run(self.run_command(), cwd=self.root, env=self.environment(), timeout=100, check=True)
 
     def verdict(self) -> tuple[int, dict[str, Any], str]:
         """Exit code, ``verdict.json`` and what a person reads."""
-        done = self.call("verdict", "reports/latest")
-        return done.returncode, json.loads((self.root / "reports/latest/verdict.json").read_text()), done.stdout
+        said = io.StringIO()
+        with redirect_stdout(said):
+            code = main(["verdict", str(self.reports / "latest")])
+        return code, json.loads((self.reports / "latest/verdict.json").read_text(encoding="utf-8")), said.getvalue()
 
     def examine(self) -> tuple[int, dict[str, Any], str]:
         self.plan()
@@ -97,16 +95,16 @@ class Project:
 
 @pytest.fixture
 def project(tmp_path: Path) -> Callable[..., Project]:
-    """``project(first="…")`` makes a project whose first test module holds that code; the second always passes."""
+    """``project("…")`` makes a project whose first group holds that code; a second group, if asked for, always passes."""
 
-    def make(first: str, process: str = "wet", timeout: str = "60 s") -> Project:
+    def make(first: str, process: str = "wet", timeout: str = "60 s", second: bool = False) -> Project:
         root = tmp_path / "project"
         (root / "tests").mkdir(parents=True)
         (root / "tmp").mkdir()
         (root / "pyproject.toml").write_text(
             '[tool.pytest.ini_options]\naddopts = ["--import-mode=importlib", "-p", "qualification.plugin"]\n'
         )
-        (root / "matrix.yaml").write_text(MATRIX % (process, timeout))
+        (root / "matrix.yaml").write_text(MATRIX % (process, timeout, SECOND if second else ""))
         (root / "tests/test_first.py").write_text(textwrap.dedent(first))
         (root / "tests/test_second.py").write_text("def test_of_the_second_group():\n    assert True\n")
         return Project(root)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+import sys
 import time
 
 import psutil
@@ -23,7 +24,7 @@ def test_good():
 
 
 def test_a_project_whose_tests_pass_qualifies(project):
-    examined = project(GOOD)
+    examined = project(GOOD, second=True)
 
     code, verdict, said = examined.examine()
 
@@ -33,8 +34,22 @@ def test_a_project_whose_tests_pass_qualifies(project):
     assert examined.left_behind() == []
 
 
+@pytest.mark.parametrize("name", ["plan.json", "tests.jsonl", "memory.jsonl", "machine.json", "logs/first*"])
+def test_one_changed_byte_in_a_sealed_bundle_is_invalid_and_stays_so(project, name):
+    examined = project(GOOD)
+    assert examined.examine()[0] == 0
+    (file,) = (examined.reports / "latest").glob(name)
+    content = file.read_bytes()
+    file.write_bytes(content.replace(b"1", b"2", 1))
+    assert file.read_bytes() != content
+
+    codes = [examined.verdict()[0] for _ in range(2)]
+
+    assert codes == [3, 3]
+
+
 def test_a_failing_test_is_not_qualified_and_names_the_assertion(project):
-    examined = project("def test_bad():\n    assert 1 + 1 == 3\n" + GOOD)
+    examined = project("def test_bad():\n    assert 1 + 1 == 3\n" + GOOD, second=True)
 
     code, verdict, _ = examined.examine()
 
@@ -106,7 +121,7 @@ def test_a_test_that_skips_itself_leaves_the_release_incomplete_with_its_reason(
     assert (code, verdict["word"]) == (5, "INCOMPLETE")
     outcome, reason = examined.cells(verdict)["first"]
     assert outcome == "debt"
-    assert reason == "every test skipped itself, so the cell proves nothing: tests/test_first.py::test_shy: no model here"
+    assert reason == "1 of 1 tests skipped themselves, so nothing is shown: tests/test_first.py::test_shy: no model here"
 
 
 def test_one_skip_among_passes_is_debt_too(project):
@@ -173,8 +188,8 @@ def test_three():
     assert verdict["cells"][0]["tests"] == 2
 
 
-@pytest.mark.parametrize("by_itself", [True, False], ids=["the runner alone", "the runner and its supervisor"])
-def test_kill_9_of_the_runner_keeps_what_had_finished_and_leaves_no_process(project, by_itself):
+@pytest.mark.parametrize("killed", ["the runner", "the runner and its supervisor", "whoever started the runner"])
+def test_kill_9_keeps_what_had_finished_and_leaves_no_process(project, killed):
     examined = project(
         CHILD
         + GOOD
@@ -184,18 +199,25 @@ def test_is_under_way():
     child()
     (pathlib.Path(__file__).parent.parent / "under_way").touch()
     time.sleep(600)
-"""
+""",
+        second=True,
     )
     examined.plan()
-    runner = subprocess.Popen(examined.run_command(), cwd=examined.root, env=examined.environment(), stdout=subprocess.DEVNULL)
+    starter = [sys.executable, "-c", "import subprocess, sys; subprocess.run(sys.argv[1:])", *examined.run_command()]
+    started = subprocess.Popen(starter, cwd=examined.root, env=examined.environment(), stdout=subprocess.DEVNULL)
     _until((examined.root / "under_way").exists)
-    if not by_itself:
-        psutil.Process(runner.pid).children()[0].kill()
-    runner.kill()
-    runner.wait()
+    (runner,) = psutil.Process(started.pid).children()
+    if killed == "whoever started the runner":
+        started.kill()
+    elif killed == "the runner and its supervisor":
+        runner.children()[0].kill()
+        runner.kill()
+    else:
+        runner.kill()
+    started.wait()
 
     _until(lambda: not examined.living())
-    if by_itself:
+    if killed != "the runner and its supervisor":
         _until(lambda: not examined.left_behind())
     code, verdict, said = examined.verdict()
 

@@ -1,0 +1,235 @@
+"""One attempt at a cell: its private directories, its model, its environment and its pytest processes."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import tempfile
+import time
+import uuid
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from qualification import outcome, records, settings, supervise
+from qualification.errors import EnvironmentUnfitError
+from qualification.outcome import Ended, Judged
+from qualification.plan import Cell
+
+_MINT_TIMEOUT_S = 300
+_TEST_TIMEOUT_SHARE = 0.5
+"""One test may take at most half of its cell's time, so that a hanging test leaves the others theirs."""
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What to attempt, with which interpreter, and where to write; ``starter`` is the process that the run ends with."""
+
+    cell: Cell
+    number: int
+    run: str
+    project: Path
+    python: Path
+    tests: Path
+    memory: Path
+    log: Path
+    starter: int
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """How one attempt at a cell went; ``tests`` are the raw lines that it wrote into ``tests.jsonl``."""
+
+    judged: Judged
+    collected: int = 0
+    peak_bytes: int = 0
+    tests: tuple[bytes, ...] = ()
+
+
+def make(order: Order) -> Attempt:
+    """Prepares the cell's private directories, runs its tests under supervision, and names the outcome."""
+    with _scratch() as scratch:
+        process = _Process(order, scratch)
+        try:
+            process.prepare()
+        except EnvironmentUnfitError as error:
+            return Attempt(Judged("harness_error", str(error)))
+        if order.cell.process == "wet":
+            return process.start()
+        return _together(process.start_each_alone())
+
+
+def _together(parts: Sequence[Attempt]) -> Attempt:
+    """What several processes of one cell amount to."""
+    return Attempt(
+        judged=outcome.worst([part.judged for part in parts]),
+        collected=sum(part.collected for part in parts),
+        peak_bytes=max(part.peak_bytes for part in parts),
+        tests=tuple(line for part in parts for line in part.tests),
+    )
+
+
+class _Process:
+    """The pytest process of a cell: its private directories, its environment and its command line."""
+
+    def __init__(self, order: Order, scratch: Path) -> None:
+        self._order, self._cell, self._scratch = order, order.cell, scratch
+        self._hf_home = scratch / "hf"
+        self._token = uuid.uuid4().hex
+        self._deadline = time.monotonic() + order.cell.timeout_s
+        for name in ("home", "tmp", "work", "hf"):
+            (scratch / name).mkdir()
+
+    def prepare(self) -> None:
+        """Puts the cell's minted model into its Hugging Face home; a discovered model is read where the user has it."""
+        model = self._cell.model
+        if model is None:
+            return
+        if model.origin != "minted":
+            self._hf_home = settings.hf_home()
+            return
+        argv = [
+            str(self._order.python),
+            "-m",
+            "qualification",
+            "mint",
+            "--model",
+            model.model_id,
+            "--root",
+            str(self._hf_home),
+        ]
+        with self._order.log.open("ab") as log:
+            done = subprocess.run(
+                argv,
+                cwd=self._scratch / "work",
+                env=self._environment(),
+                stdout=log,
+                stderr=log,
+                timeout=_MINT_TIMEOUT_S,
+                check=False,
+            )
+        if done.returncode != 0:
+            raise EnvironmentUnfitError(
+                f"{model.model_id} could not be minted (code {done.returncode}); see {self._order.log.name}"
+            )
+
+    def start(self, *selection: str) -> Attempt:
+        """Runs the cell's tests, or those of ``selection``, in one supervised process, and names its outcome."""
+        ended, written = self._supervised(selection)
+        judged = outcome.classify(ended, [record for record, _ in written])
+        return Attempt(judged, len(ended.collected or ()), ended.peak_bytes, tuple(line for _, line in written))
+
+    def start_each_alone(self) -> list[Attempt]:
+        """Collects once, then gives every test a process of its own; together they have the cell's time."""
+        collection, written = self._supervised((), "--collect-only")
+        if collection.returncode != 0 or not collection.collected or collection.survivors:
+            judged = outcome.classify(collection, [record for record, _ in written])
+            return [Attempt(judged, 0, collection.peak_bytes, tuple(line for _, line in written))]
+        return [self.start(test) for test in collection.collected]
+
+    def _supervised(self, selection: Sequence[str], *options: str) -> tuple[Ended, list[tuple[dict[str, Any], bytes]]]:
+        """How the process ended, and the records that it wrote with their raw lines."""
+        context = self._scratch / "cell.json"
+        progress = self._scratch / "progress.jsonl"
+        progress.unlink(missing_ok=True)
+        context.write_text(json.dumps(self._context(progress)), encoding="utf-8")
+        spec = supervise.Spec(
+            cell=self._cell.id,
+            argv=(*self._argv(context), *options, *self._paths(selection or self._cell.tests)),
+            cwd=str(self._scratch / "work"),
+            environment=self._environment(),
+            log=str(self._order.log),
+            memory_log=str(self._order.memory),
+            result=str(self._scratch / "result.json"),
+            scratch=str(self._scratch),
+            timeout_s=max(0.0, self._deadline - time.monotonic()),
+        )
+        Path(spec.result).unlink(missing_ok=True)
+        before = records.end(self._order.tests)
+        result = supervise.run(spec, self._scratch / "spec.json", self._order.starter)
+        told = _told(progress)
+        ended = Ended(
+            returncode=result.returncode,
+            how=result.how,
+            collected=None if told["collected"] is None else tuple(told["collected"]),
+            running=told["running"],
+            survivors=result.survivors,
+            duration_s=result.duration_s,
+            peak_bytes=result.peak_bytes,
+        )
+        return ended, records.written_since(self._order.tests, before)
+
+    def _paths(self, tests: Sequence[str]) -> list[str]:
+        return [str(self._order.project / test) for test in tests]
+
+    def _argv(self, context: Path) -> Iterator[str]:
+        project = self._order.project
+        yield from (str(self._order.python), "-m", "pytest", "-c", str(project / "pyproject.toml"), "--rootdir", str(project))
+        yield from ("-p", "pytest_timeout", "-p", "no:cacheprovider", "--basetemp", str(self._scratch / "tmp" / "pytest"))
+        yield from ("--cell", str(context), "--report-output", str(self._order.tests))
+        yield from ("-o", f"timeout={self._cell.timeout_s * _TEST_TIMEOUT_SHARE:g}", "-v", "-rfEs")
+        if self._cell.marks:
+            yield from ("-m", self._cell.marks)
+
+    def _environment(self) -> dict[str, str]:
+        """The whole environment of the cell: nothing of the user's but what ``settings`` hands down."""
+        inherited = settings.inherited()
+        return {
+            **inherited,
+            "PATH": os.pathsep.join([str(self._order.python.parent), inherited.get("PATH", os.defpath)]),
+            "HOME": str(self._scratch / "home"),
+            "TMPDIR": str(self._scratch / "tmp"),
+            "QUALIFICATION_MINT_ROOT": str(settings.mint_root()),
+            "HF_HOME": str(self._hf_home),
+            "HF_HUB_OFFLINE": "1",
+            "HF_HUB_DISABLE_TELEMETRY": "1",
+            "MLX_DISABLE_COMPILE": "1",
+            "TOKENIZERS_PARALLELISM": "false",
+            "NO_COLOR": "1",
+            "PYTHONNOUSERSITE": "1",
+            "PYTHONFAULTHANDLER": "1",
+            "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
+            supervise.TOKEN: self._token,
+        }
+
+    def _context(self, progress: Path) -> dict[str, object]:
+        model = self._cell.model
+        return {
+            "run": self._order.run,
+            "cell": self._cell.id,
+            "attempt": self._order.number,
+            "python": self._cell.python,
+            "dependencies": self._cell.dependencies,
+            "model": asdict(model) if model else None,
+            "progress": str(progress),
+            "project": str(self._order.project),
+        }
+
+
+def _told(progress: Path) -> dict[str, Any]:
+    """The last word of a process on what it collected and what it was running."""
+    told: dict[str, Any] = {"collected": None, "running": None}
+    if progress.exists():
+        for line in progress.read_text(encoding="utf-8").splitlines():
+            told |= json.loads(line)
+    return told
+
+
+@contextmanager
+def _scratch() -> Iterator[Path]:
+    """A private directory that is gone afterwards; the name starts as the safety checks of the isolated cache expect."""
+    path = Path(tempfile.mkdtemp(prefix="mlxk2_test_"))
+    try:
+        yield path
+    finally:
+        shutil.rmtree(path, onerror=_make_writable_and_retry)
+
+
+def _make_writable_and_retry(function: object, path: str, _error: object) -> None:
+    Path(path).parent.chmod(0o700)
+    if callable(function):
+        function(path)
