@@ -10,9 +10,9 @@ from types import ModuleType
 from typing import NoReturn
 
 from mlxk import settings
-from mlxk.cli import COMMANDS, HELP
 from mlxk.errors import Interrupted, MlxkError, UsageError
 from mlxk.output import Result, exit_code, show_error, show_result
+from mlxk.usage import COMMANDS, HELP
 
 
 class _Parser(argparse.ArgumentParser):
@@ -30,7 +30,7 @@ class _HelpWantedError(Exception):
 
 
 def dispatch(argv: list[str]) -> int:
-    """Run the command line and return its exit code. Nothing but SystemExit from a signal handler leaves here."""
+    """Run the command line and return its exit code. No exception leaves here."""
     as_json = "--json" in argv
     options, command, rest = _split(argv)
     try:
@@ -41,7 +41,7 @@ def dispatch(argv: list[str]) -> int:
     except MlxkError as error:
         return _fail(command, error, as_json=as_json)
     except KeyboardInterrupt:
-        return _fail(command, Interrupted("Interrupted."), as_json=as_json)
+        return interrupted(argv)
     except BrokenPipeError:
         _abandon_stdout()
         return 0
@@ -50,6 +50,11 @@ def dispatch(argv: list[str]) -> int:
             sys.excepthook(type(error), error, error.__traceback__)
         unexpected = f"{type(error).__name__}: {error}. This is a fault of mlxk; MLXK2_DEBUG=1 shows where."
         return _fail(command, MlxkError(unexpected), as_json=as_json)
+
+
+def interrupted(argv: list[str]) -> int:
+    """End the command line as Ctrl-C does."""
+    return _fail(_split(argv)[1], Interrupted("Interrupted."), as_json="--json" in argv)
 
 
 def _run(command: str, options: list[str], rest: list[str], *, as_json: bool) -> int:

@@ -15,6 +15,8 @@ from pathlib import Path
 import pytest
 from jsonschema import Draft202012Validator
 
+from mlxk.usage import COMMANDS
+
 SCHEMA = Draft202012Validator(json.loads(files("mlxk.schemas").joinpath("output.json").read_text(encoding="utf-8")))
 COMMITS = ("0123456789abcdef0123456789abcdef01234567", "0123fedcba9876543210fedcba9876543210fedc")
 HEADER = b'{"__metadata__":{"format":"mlx"},"t":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}'
@@ -197,8 +199,6 @@ def test_a_wheel_lists_models_without_being_installed(home, tmp_path):
 
 def test_the_help_names_every_command_and_every_exit_code(home):
     help_text = mlxk(home, "--help").stdout
-
-    from mlxk.cli import COMMANDS
 
     assert [name for name in COMMANDS if f"\n  {name} " not in help_text] == []
     assert [code for code in ("0 ", "1 ", "2 ", "3 ", "4 ", "130 ") if code not in help_text.split("exit codes:")[1]] == []
