@@ -185,14 +185,11 @@ def starting(*arguments: str, environment: Mapping[str, str] | None = None) -> I
 
 
 def _announced(process: subprocess.Popen[bytes]) -> dict[str, Any]:
-    """The data of the one envelope that ``serve --json`` prints before it serves."""
+    """The data of the one line that ``serve --json`` prints into a pipe before it serves."""
     assert process.stdout is not None
-    text = ""
-    for line in process.stdout:
-        text += line.decode("utf-8")
-        if line.rstrip() == b"}":
-            break
-    envelope = json.loads(text)
+    ready, _, _ = select.select([process.stdout], [], [], _READY_TIMEOUT_S)
+    assert ready, f"the server announced no address within {_READY_TIMEOUT_S} s"
+    envelope = json.loads(process.stdout.readline())
     assert envelope["status"] == "success", envelope["error"]
     data: dict[str, Any] = envelope["data"]
     return data
