@@ -104,8 +104,8 @@ def main() -> int:
     """The supervisor's own process."""
     content = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
     spec = Spec(**{**content, "argv": tuple(content["argv"])})
-    for name in ("SIGINT", "SIGTERM", "SIGHUP"):
-        signal.signal(getattr(signal, name), signal.SIG_IGN)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda *_: None)  # and not SIG_IGN, which the cell would inherit
     result = _supervise(spec)
     if result.how == "orphaned":
         shutil.rmtree(spec.scratch, ignore_errors=True)

@@ -48,6 +48,21 @@ def test_one_changed_byte_in_a_sealed_bundle_is_invalid_and_stays_so(project, na
     assert codes == [3, 3]
 
 
+def test_signals_in_a_cell_are_those_of_an_ordinary_process(project):
+    examined = project(
+        """
+import signal
+
+def test_signals():
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    assert signal.getsignal(signal.SIGHUP) is signal.SIG_DFL
+"""
+    )
+
+    assert examined.examine()[1]["word"] == "QUALIFIED"
+
+
 def test_a_failing_test_is_not_qualified_and_names_the_assertion(project):
     examined = project("def test_bad():\n    assert 1 + 1 == 3\n" + GOOD, second=True)
 
