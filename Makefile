@@ -8,7 +8,7 @@ qualify: $(NOX) ; $(NOX) -s plan qualify verdict
 test:    $(NOX) ; $(NOX) -s test
 lint:    $(NOX) ; $(NOX) -s lint
 bench:   $(NOX) ; $(NOX) -s bench
-plan:    $(NOX) ; $(NOX) -s plan -- --project .
+plan:    $(NOX) ; .venv/bin/python -m qualification plan matrices/$(MATRIX).yaml $(ARGS)
 verdict: $(NOX) ; $(NOX) -s verdict
 lock:    $(NOX) ; $(NOX) -s lock
 clean:          ; rm -rf .venv .nox build dist

@@ -40,7 +40,8 @@ def _declared() -> matrix.Matrix:
     try:
         return matrix.load(MATRIX)
     except MatrixError as error:
-        sys.exit(f"{error}")
+        sys.stderr.write(f"{error}\n")
+        sys.exit(error.exit_code)
 
 
 def _install(session: nox.Session, *what: str) -> None:
@@ -110,9 +111,6 @@ def lock(session: nox.Session) -> None:
 def plan(session: nox.Session) -> None:
     """Builds the wheel and freezes what must be accounted for into a new bundle."""
     _planning["started"] = True
-    if session.posargs:
-        _run(session, *QUALIFICATION, "plan", str(MATRIX), *session.posargs)
-        return
     wheel = _wheel(session)
     _run(
         session,

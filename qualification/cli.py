@@ -126,7 +126,7 @@ def _expand(declared: matrix.Matrix, here: machine.Machine, arguments: argparse.
         wheel_sha256=_sha256(arguments.wheel),
     )
     tier = arguments.tier or machine.tier_of(here.ram_bytes, declared.tiers).name
-    return plan.expand(declared, portfolio.resolve(declared.source, listed), tier, inputs)
+    return plan.expand(declared, portfolio.resolve(declared.source, listed, declared.minted), tier, inputs)
 
 
 def _shared(project: Path, paths: Sequence[str]) -> list[str]:

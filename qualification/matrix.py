@@ -76,6 +76,8 @@ class Matrix:
     source: Source
     groups: tuple[Group, ...]
     require: Require
+    minted: tuple[str, ...] | None = None
+    """Families to mint where models are minted; None for all."""
 
 
 def load(path: Path) -> Matrix:
@@ -83,6 +85,9 @@ def load(path: Path) -> Matrix:
     try:
         content = path.read_bytes()
         text = content.decode("utf-8")
+    except FileNotFoundError as error:
+        there = [other.name for other in path.parent.glob("*.yaml")]
+        raise MatrixError(path, 1, f"there is no such matrix{nearest(path.name, there)}") from error
     except OSError as error:
         raise MatrixError(path, 1, f"the matrix cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:
@@ -122,6 +127,7 @@ def _build(name: str, sha256: str, data: dict[str, Any]) -> Matrix:
         )
     )
     required = data["require"]
+    portfolio = data.get("portfolio", {})
     pythons = tuple(data["pythons"])
     return Matrix(
         name=name,
@@ -130,7 +136,7 @@ def _build(name: str, sha256: str, data: dict[str, Any]) -> Matrix:
         pythons=pythons,
         dependencies=tuple(data.get("dependencies", ["locked"])),
         tiers=tiers,
-        source=data.get("portfolio", {}).get("source", "auto"),
+        source=portfolio.get("source", "auto"),
         groups=tuple(_group(group, entry) for group, entry in data["groups"].items()),
         require=Require(
             pythons=pythons if required["pythons"] == "all" else tuple(required["pythons"]),
@@ -142,6 +148,7 @@ def _build(name: str, sha256: str, data: dict[str, Any]) -> Matrix:
                 if modality in required
             ),
         ),
+        minted=tuple(portfolio["minted"]) if "minted" in portfolio else None,
     )
 
 

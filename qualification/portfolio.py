@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from qualification.errors import QualificationError
-from qualification.matrix import Modality, Source, Tier
+from qualification.errors import QualificationError, UsageError
+from qualification.matrix import Modality, Source, Tier, nearest
 from qualification.mint import catalog
 
 Origin = Literal["discovered", "fallback", "minted"]
@@ -70,19 +70,26 @@ def listed(command: Sequence[str], environment: dict[str, str]) -> list[dict[str
     return models
 
 
-def resolve(source: Source, models: Sequence[dict[str, Any]]) -> tuple[Model, ...]:
+def resolve(source: Source, models: Sequence[dict[str, Any]], families: Sequence[str] | None = None) -> tuple[Model, ...]:
     """The portfolio, sorted by modality and name.
 
     ``auto`` takes, for each modality by itself, what was discovered, else what is cached of the fallback list, else what is
-    minted; the other sources take their one kind and nothing else.
+    minted; the other sources take their one kind and nothing else. ``families`` are those to mint, None for all; raises
+    UsageError for one that nobody can mint.
     """
+    mintable = minted()
+    for family in families or ():
+        if family not in {model.family for model in mintable}:
+            raise UsageError(
+                f"portfolio.minted: no family {family!r} is minted{nearest(family, {each.family for each in mintable})}"
+            )
     usable = [entry for entry in models if _usable(entry)]
     chosen: list[Model] = []
     for modality, fallback in FALLBACK.items():
         kinds = {
             "discovered": [_of(entry, modality, "discovered") for entry in usable if _modality(entry) == modality],
             "fallback": [_of(entry, modality, "fallback") for entry in usable if entry["name"] in fallback],
-            "minted": [model for model in minted() if model.modality == modality],
+            "minted": [each for each in mintable if each.modality == modality and (families is None or each.family in families)],
         }
         chosen += next(filter(None, kinds.values()), []) if source == "auto" else kinds[source]
     return tuple(sorted(chosen, key=lambda model: (model.modality, model.model_id)))

@@ -90,7 +90,7 @@ def test_a_shipped_matrix_loads(path: Path) -> None:
         ("source:", "sorce:", "m.yaml:8: unknown key 'sorce' in portfolio; did you mean 'source'?"),
         ("over: [tier]", "ovr: [tier]", "m.yaml:11: unknown key 'ovr' in groups.text; did you mean 'over'?"),
         ('text: ">=', 'txt: ">=', "m.yaml:13: unknown key 'txt' in require; did you mean 'text'?"),
-        ("source:", "zzz: 1, source:", "m.yaml:8: unknown key 'zzz' in portfolio; valid here: source"),
+        ("source:", "zzz: 1, source:", "m.yaml:8: unknown key 'zzz' in portfolio; valid here: minted, source"),
         # missing keys
         ("about: What must hold.\n", "", "m.yaml:1: the matrix lacks the key 'about'"),
         (", gate: minor", "", "m.yaml:12: groups.pull lacks the key 'gate'"),
@@ -213,9 +213,14 @@ def test_what_is_no_matrix_at_all_is_refused_in_one_sentence(tmp_path: Path, con
     assert _refusal(tmp_path, content) == refusal
 
 
-@pytest.mark.parametrize(("name", "why"), [("absent.yaml", "No such file or directory"), (".", "Is a directory")])
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [("smok.yaml", "there is no such matrix; did you mean 'smoke.yaml'"), (".", "cannot be read: Is a directory")],
+)
 def test_a_file_that_cannot_be_read_is_refused(tmp_path: Path, name: str, why: str) -> None:
-    with pytest.raises(MatrixError, match=f":1: the matrix cannot be read: {why}"):
+    (tmp_path / "smoke.yaml").touch()
+
+    with pytest.raises(MatrixError, match=why):
         matrix.load(tmp_path / name)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from qualification import portfolio
-from qualification.errors import QualificationError
+from qualification.errors import QualificationError, UsageError
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
@@ -161,3 +161,14 @@ def test_a_tool_that_gives_no_list_is_an_error_that_names_the_command(tmp_path: 
 def test_a_tool_that_is_not_there_is_an_error_that_names_the_command(tmp_path: Path) -> None:
     with pytest.raises(QualificationError, match=r"absent list --json` gave no model list .*No such file"):
         portfolio.listed([str(tmp_path / "absent")], {})
+
+
+def test_only_the_families_that_a_matrix_names_are_minted() -> None:
+    chosen = portfolio.resolve("minted", [], ["qwen2", "llama"])
+
+    assert [model.model_id for model in chosen] == ["mint/llama-tiny", "mint/qwen2-tiny"]
+
+
+def test_a_family_that_nobody_mints_is_refused_with_the_nearest_one() -> None:
+    with pytest.raises(UsageError, match="no family 'llamma' is minted; did you mean 'llama'"):
+        portfolio.resolve("minted", [], ["llamma"])
