@@ -3,12 +3,13 @@ PYTHON ?= python3
 NOX = .venv/bin/nox
 export MATRIX ?= release
 
-.PHONY: qualify test lint bench plan verdict lock clean
+.PHONY: qualify test lint bench plan resume verdict lock clean
 qualify: $(NOX) ; $(NOX) -s plan qualify verdict
 test:    $(NOX) ; $(NOX) -s test
 lint:    $(NOX) ; $(NOX) -s lint
 bench:   $(NOX) ; $(NOX) -s bench
 plan:    $(NOX) ; .venv/bin/python -m qualification plan matrices/$(MATRIX).yaml $(ARGS)
+resume:  $(NOX) ; $(NOX) -s qualify verdict -- --resume
 verdict: $(NOX) ; $(NOX) -s verdict
 lock:    $(NOX) ; $(NOX) -s lock
 clean:          ; rm -rf .venv .nox build dist

@@ -144,15 +144,16 @@ def plan(session: nox.Session) -> None:
 def qualify(session: nox.Session, version: str, dependencies: str) -> None:
     """Runs the cells of one environment of the bundle."""
     environment = environment_id(version, dependencies)
-    command = [*QUALIFICATION, "run", str(_bundle(session)), "--environment", environment]
+    wheel = next(WHEELS.glob("*.whl"))
+    inputs = ["--wheel", str(wheel), "--constraints", str(CONSTRAINTS)]
+    command = [*QUALIFICATION, "run", str(_bundle(session)), "--environment", environment, *inputs]
     if session.python:
-        wheel = next(WHEELS.glob("*.whl"))
         try:
             pinned = ["-c", str(CONSTRAINTS)] if dependencies == "locked" else []
             session.install(*pinned, f"{wheel}[qualification]", "--reinstall-package", "mlxk", env=COMPILED)
         except nox.command.CommandFailed as error:
             command += ["--unfit", f"{wheel.name} cannot be installed on Python {version}: {error}"]
-        command += ["--python", str(Path(session.virtualenv.location) / "bin" / "python"), "--wheel", str(wheel)]
+        command += ["--python", str(Path(session.virtualenv.location) / "bin" / "python")]
     _run(session, *command, *session.posargs)
 
 

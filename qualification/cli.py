@@ -13,6 +13,7 @@ from pathlib import Path
 from qualification import (
     bundle,
     gate,
+    inputs,
     interpreters,
     journal,
     machine,
@@ -26,7 +27,7 @@ from qualification import (
 )
 from qualification.errors import BundleError, QualificationError, UsageError
 from qualification.mint import command as mint
-from qualification.plan import Inputs, Plan
+from qualification.plan import Plan
 from qualification.report import html, terminal, verdict_json
 from qualification.units import format_bytes
 
@@ -43,7 +44,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"qualification {arguments.command}: {error}", file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
-        print(f"qualification {arguments.command}: interrupted", file=sys.stderr)
+        hint = "; `make resume` goes on with it" if arguments.command == "run" else ""
+        print(f"qualification {arguments.command}: interrupted{hint}", file=sys.stderr)
         return 130
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -73,6 +75,8 @@ def _parser() -> argparse.ArgumentParser:
     running.add_argument("--unfit", default="", help="why the environment could not be made")
     running.add_argument("--project", type=Path, default=Path(), help="the checkout that holds the tests (default: here)")
     running.add_argument("--wheel", type=Path, help="the wheel that must be what the environment holds")
+    running.add_argument("--constraints", type=Path, help="the pinned versions that the environment was made with")
+    running.add_argument("--resume", action="store_true", help="leave cells alone that have ended; run what is missing")
     running.add_argument(
         "--only", action="append", default=[], metavar="NAME", help="a cell, group, environment or model; repeatable"
     )
@@ -118,21 +122,9 @@ def _expand(declared: matrix.Matrix, here: machine.Machine, arguments: argparse.
     absent = [path for path in paths if not (arguments.project / path).exists()]
     if absent:
         raise UsageError(f"{arguments.matrix} names {absent[0]}, which is not in {arguments.project.resolve()}")
-    inputs = Inputs(
-        matrix_sha256=declared.sha256,
-        tests_sha256=plan.hash_tree(arguments.project, [*paths, *_shared(arguments.project, paths)]),
-        constraints_sha256=_sha256(arguments.constraints),
-        wheel=arguments.wheel.name if arguments.wheel else None,
-        wheel_sha256=_sha256(arguments.wheel),
-    )
+    now = inputs.read(arguments.project, paths, declared.sha256, arguments.wheel, arguments.constraints)
     tier = arguments.tier or machine.tier_of(here.ram_bytes, declared.tiers).name
-    return plan.expand(declared, portfolio.resolve(declared.source, listed, declared.minted), tier, inputs)
-
-
-def _shared(project: Path, paths: Sequence[str]) -> list[str]:
-    """What pytest reads beside the tests themselves: the project's settings, and every conftest.py above a path."""
-    above = {parent / "conftest.py" for path in paths for parent in Path(path).parents}
-    return [name for name in ("pyproject.toml", *map(str, sorted(above))) if (project / name).is_file()]
+    return plan.expand(declared, portfolio.resolve(declared.source, listed, declared.minted), tier, now)
 
 
 def _tool(wheel: Path | None) -> tuple[list[str], dict[str, str]]:
@@ -141,10 +133,6 @@ def _tool(wheel: Path | None) -> tuple[list[str], dict[str, str]]:
     if wheel:
         environment["PYTHONPATH"] = str(wheel.resolve())
     return [sys.executable, "-m", "mlxk"], environment
-
-
-def _sha256(path: Path | None) -> str | None:
-    return hashlib.sha256(path.read_bytes()).hexdigest() if path else None
 
 
 def _show(planned: Plan, facts: gate.Facts) -> None:
@@ -178,19 +166,31 @@ def _explain(planned: Plan, facts: gate.Facts, name: str) -> None:
 
 
 def _run(arguments: argparse.Namespace) -> int:
+    found = bundle.find(arguments.bundle)
+    _refuse_changes(bundle.load_plan(found), arguments)
     runner.run(
         runner.Job(
-            bundle=bundle.find(arguments.bundle),
+            bundle=found,
             project=arguments.project.resolve(),
             environment=arguments.environment,
             python=arguments.python.absolute() if arguments.python else None,
             unfit=arguments.unfit,
             wheel=arguments.wheel,
             only=tuple(arguments.only),
+            resume=arguments.resume,
         ),
         tell=lambda line: print(line, flush=True),
     )
     return 0
+
+
+def _refuse_changes(planned: Plan, arguments: argparse.Namespace) -> None:
+    """A result belongs to the plan only if it was obtained with what was planned."""
+    tests = sorted({path for cell in planned.cells for path in cell.tests})
+    now = inputs.read(arguments.project, tests, planned.inputs.matrix_sha256, arguments.wheel, arguments.constraints)
+    changed = inputs.changed(planned.inputs, now)
+    if changed:
+        raise UsageError(f"changed since the plan was made: {', '.join(changed)}; `make qualify` plans anew")
 
 
 def _verdict(arguments: argparse.Namespace) -> int:

@@ -24,7 +24,7 @@ class Job:
 
     ``python`` is its interpreter: None where this machine has none of that version, or where the environment could not be
     made, and then ``unfit`` says why. ``wheel`` is what must be installed in it. The run ends when ``starter``, the process
-    that began it, does.
+    that began it, does. ``resume`` leaves cells alone that have ended.
     """
 
     bundle: Bundle
@@ -34,6 +34,7 @@ class Job:
     unfit: str = ""
     wheel: Path | None = None
     only: tuple[str, ...] = ()
+    resume: bool = False
     starter: int = field(default_factory=os.getppid)
 
 
@@ -50,9 +51,21 @@ def run(job: Job, tell: Callable[[str], None]) -> None:
     cells = [cell for cell in planned.cells if cell.environment == job.environment]
     unfit = job.unfit or _unfit(job)
     selected = plan.select(planned, job.only) if job.only else None
+    ended = _ended(job) if job.resume else frozenset()
     for number, cell in enumerate(cells, start=1):
+        if cell.id in ended:
+            tell(f"{number}/{len(cells)} {cell.id} has ended before")
+            continue
         tell(f"{number}/{len(cells)} {cell.id}")
         tell(f"    {_account(job, planned, cell, selected, unfit)}")
+
+
+def _ended(job: Job) -> frozenset[str]:
+    """Cells whose last attempt came to an end of its own, whatever the end was."""
+    last = {
+        event["cell"]: event for event in journal.read(job.bundle.journal) if event["event"] in ("cell_started", "cell_finished")
+    }
+    return frozenset(cell for cell, event in last.items() if event.get("outcome", "interrupted") != "interrupted")
 
 
 def _unfit(job: Job) -> str:

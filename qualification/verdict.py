@@ -151,8 +151,8 @@ def _cell(cell: str, record: _Record) -> CellVerdict:
     if last["event"] == "cell_gated":
         return became("debt", last["sentence"], last["pays"])
     if last["event"] == "cell_started":
-        return became("interrupted", f"the run stopped while it ran, after {recorded} of its tests", "the same run once more")
-    return became("interrupted", "the run stopped before it began", "the same run once more")
+        return became("interrupted", f"the run stopped while it ran, after {recorded} of its tests", "`make resume`")
+    return became("interrupted", "the run stopped before it began", "`make resume`")
 
 
 def _integrity(plan: Plan, plan_sha256: str, events: Sequence[Mapping[str, Any]], record: _Record) -> list[Reason]:

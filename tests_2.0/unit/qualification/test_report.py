@@ -186,7 +186,7 @@ def test_a_terminal_gets_the_word_then_each_reason_then_where_to_look(build: Any
         "NOT_QUALIFIED: matrix release, tier 64gb, 3 cells (1 failed, 1 interrupted, 1 passed), 3 tests",
         "  examined: mlxk-2.0.0-py3-none-any.whl (sha256 cccccccccccc)",
         "  NOT_QUALIFIED failed: text[2]: it failed [journal:4, journal:5]",
-        "  INCOMPLETE interrupted: text[3]: the run stopped before it began; paid by the same run once more",
+        "  INCOMPLETE interrupted: text[3]: the run stopped before it began; paid by `make resume`",
         "  report: reports/run-1/index.html",
     ]
 

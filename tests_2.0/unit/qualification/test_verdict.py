@@ -78,18 +78,18 @@ def test_a_reason_names_the_cell_why_and_where_it_is_written(build: Any, begin: 
 @pytest.mark.parametrize(
     ("write", "outcome", "reason", "pays"),
     [
-        (lambda run: None, "interrupted", "the run stopped before it began", "the same run once more"),
+        (lambda run: None, "interrupted", "the run stopped before it began", "`make resume`"),
         (
             lambda run: run.started(CELL),
             "interrupted",
             "the run stopped while it ran, after 0 of its tests",
-            "the same run once more",
+            "`make resume`",
         ),
         (
             lambda run: (run.started(CELL), run.record(CELL)),
             "interrupted",
             "the run stopped while it ran, after 1 of its tests",
-            "the same run once more",
+            "`make resume`",
         ),
         (lambda run: run.gated(CELL), "debt", "it is too large", "a larger machine"),
     ],

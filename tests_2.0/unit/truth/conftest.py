@@ -59,8 +59,8 @@ class Project:
         here = ["--environment", ENVIRONMENT, "--python", sys.executable]
         return [sys.executable, "-m", "qualification", "run", "reports/latest", *here]
 
-    def run(self) -> None:
-        subprocess.run(self.run_command(), cwd=self.root, env=self.environment(), timeout=100, check=True)
+    def run(self, *options: str) -> None:
+        subprocess.run([*self.run_command(), *options], cwd=self.root, env=self.environment(), timeout=100, check=True)
 
     def verdict(self) -> tuple[int, dict[str, Any], str]:
         """Exit code, ``verdict.json`` and what a person reads."""

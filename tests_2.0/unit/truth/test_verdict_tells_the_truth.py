@@ -242,6 +242,46 @@ def test_is_under_way():
     assert "INCOMPLETE" in said
 
 
+def test_resume_runs_what_is_missing_and_nothing_that_had_ended(project):
+    examined = project(
+        """
+import os, pathlib, time
+
+def test_hangs_the_first_time():
+    been_here = pathlib.Path(__file__).parent.parent / "been_here"
+    if not been_here.exists():
+        been_here.touch()
+        time.sleep(600)
+""",
+        second=True,
+    )
+    examined.plan()
+    examined.run("--only", "second")
+    runner = subprocess.Popen([*examined.run_command(), "--resume"], cwd=examined.root, env=examined.environment())
+    _until((examined.root / "been_here").exists)
+    runner.kill()
+    runner.wait()
+    _until(lambda: not examined.living())
+
+    examined.run("--resume")
+    code, verdict, _ = examined.verdict()
+
+    assert (code, verdict["word"]) == (0, "QUALIFIED")
+    assert {cell["cell"].partition("[")[0]: cell["attempts"] for cell in verdict["cells"]} == {"first": 2, "second": 1}
+
+
+def test_a_run_is_refused_when_its_tests_are_not_those_of_the_plan(project, capfd):
+    examined = project(GOOD)
+    examined.plan()
+    (examined.root / "tests/test_first.py").write_text("def test_easier():\n    pass\n")
+
+    with pytest.raises(subprocess.CalledProcessError) as refused:
+        examined.run()
+
+    assert refused.value.returncode == 2
+    assert "changed since the plan was made: the tests or their settings" in capfd.readouterr().err
+
+
 def _until(holds, patience_s=30.0):
     """Waits for something another process does; fails when it does not come about."""
     deadline = time.monotonic() + patience_s
