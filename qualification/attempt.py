@@ -9,7 +9,7 @@ import subprocess
 import tempfile
 import time
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -27,7 +27,7 @@ _TEST_TIMEOUT_SHARE = 0.5
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """What to attempt, with which interpreter, and where to write; ``starter`` is the process that the run ends with."""
+    """What to attempt, with which interpreter, and where to write; ``abandoned`` tells when nobody waits for it."""
 
     cell: Cell
     number: int
@@ -37,7 +37,7 @@ class Order:
     tests: Path
     memory: Path
     log: Path
-    starter: int
+    abandoned: Callable[[], bool]
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +150,7 @@ class _Process:
         )
         Path(spec.result).unlink(missing_ok=True)
         before = records.end(self._order.tests)
-        result = supervise.run(spec, self._scratch / "spec.json", self._order.starter)
+        result = supervise.run(spec, self._scratch / "spec.json", self._order.abandoned)
         told = _told(progress)
         ended = Ended(
             returncode=result.returncode,
@@ -161,7 +161,7 @@ class _Process:
             duration_s=result.duration_s,
             peak_bytes=result.peak_bytes,
         )
-        return ended, records.written_since(self._order.tests, before)
+        return ended, records.written_since(self._order.tests, before, self._cell.id)
 
     def _paths(self, tests: Sequence[str]) -> list[str]:
         return [str(self._order.project / test) for test in tests]

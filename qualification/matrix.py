@@ -51,6 +51,8 @@ class Group:
     over: tuple[Axis, ...]
     gate: Gate
     timeout_s: float
+    cpu: bool = False
+    """Needs no model, so that its cells may run beside each other."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,6 +164,7 @@ def _group(name: str, entry: dict[str, Any]) -> Group:
         over=tuple(entry.get("over", [])),
         gate=entry["gate"],
         timeout_s=units.parse_seconds(entry["timeout"]) if "timeout" in entry else _DEFAULT_TIMEOUT_S,
+        cpu=entry.get("cpu", False),
     )
 
 
@@ -181,11 +184,19 @@ def _check_references(document: _Document, matrix: Matrix) -> None:
     for index, group in enumerate(matrix.require.groups):
         if group not in groups:
             document.refuse(("require", "groups", index), f"{group!r} is not a group of this matrix{nearest(group, groups)}")
+    _check_consistency(document, matrix)
+
+
+def _check_consistency(document: _Document, matrix: Matrix) -> None:
+    """Nothing contradicts itself, and every requirement can be met by some cell."""
     for left, right in pairwise(matrix.tiers):
         if left.ram_bytes == right.ram_bytes:
             document.refuse(
                 ("tiers", right.name), f"{right.name!r} has the memory of {left.name!r}, and a machine is in one tier only"
             )
+    for each in matrix.groups:
+        if each.cpu and each.for_each:
+            document.refuse(("groups", each.name, "cpu"), "a group that runs models cannot be cpu: models share one memory")
     axes = {axis for group in matrix.groups for axis in group.over}
     if "python" not in axes and set(matrix.require.pythons) - {matrix.pythons[-1]}:
         document.refuse(("require", "pythons"), "no group runs over: [python], so only the last of 'pythons' can be met")

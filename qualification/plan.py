@@ -31,6 +31,7 @@ class Cell:
     dependencies: str
     tier: str | None
     model: Model | None
+    cpu: bool = False
 
     @property
     def environment(self) -> str:
@@ -168,6 +169,7 @@ def _cells(matrix: Matrix, group: Group, models: Sequence[Model], tiers: Sequenc
             dependencies=dependency_set,
             tier=tier,
             model=model,
+            cpu=group.cpu,
         )
 
 

@@ -78,14 +78,15 @@ def read(path: Path) -> list[tuple[int, dict[str, Any], bytes]]:
     return found
 
 
-def written_since(path: Path, offset: int) -> list[tuple[dict[str, Any], bytes]]:
-    """Record and raw line of what was appended after byte ``offset``, as it was checked when it was written."""
+def written_since(path: Path, offset: int, cell: str) -> list[tuple[dict[str, Any], bytes]]:
+    """Record and raw line of what ``cell`` appended after byte ``offset``; others may write at the same time."""
     if not path.exists():
         return []
     with path.open("rb") as file:
         file.seek(offset)
         lines = file.read().split(b"\n")[:-1]
-    return [(json.loads(line), line + b"\n") for line in lines]
+    found = [(json.loads(line), line + b"\n") for line in lines]
+    return [(record, line) for record, line in found if record.get("cell") == cell]
 
 
 def end(path: Path) -> int:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -41,23 +43,104 @@ class Job:
 def run(job: Job, tell: Callable[[str], None]) -> None:
     """Accounts for every cell of the job's environment: each is gated with its reason, or run and named by its outcome.
 
-    ``tell`` gets each cell's name when it begins, and what became of it when it is over, for a person to read.
+    Cells that need no model run beside each other, one on each core; then the others, one after another, because models share
+    one memory. ``tell`` gets each cell's name when it begins, and what became of it when it is over, for a person to read.
     """
     planned = bundle.load_plan(job.bundle)
     if job.environment not in planned.environments:
         raise UsageError(f"{job.environment} is no environment of this plan{nearest(job.environment, planned.environments)}")
     bundle.unseal(job.bundle)
     records.mend(job.bundle.tests)
-    cells = [cell for cell in planned.cells if cell.environment == job.environment]
-    unfit = job.unfit or _unfit(job)
-    selected = plan.select(planned, job.only) if job.only else None
     ended = _ended(job) if job.resume else frozenset()
-    for number, cell in enumerate(cells, start=1):
-        if cell.id in ended:
-            tell(f"{number}/{len(cells)} {cell.id} has ended before")
-            continue
-        tell(f"{number}/{len(cells)} {cell.id}")
-        tell(f"    {_account(job, planned, cell, selected, unfit)}")
+    todo = [cell for cell in planned.cells if cell.environment == job.environment and cell.id not in ended]
+    selected = plan.select(planned, job.only) if job.only else None
+    accountant = _Accountant(job, planned, selected, job.unfit or _unfit(job), tell)
+    accountant.account_beside([cell for cell in todo if cell.cpu])
+    for cell in todo:
+        if not cell.cpu:
+            accountant.account(cell)
+
+
+@dataclass(frozen=True, slots=True)
+class _Accountant:
+    """Accounts for single cells; ``unfit`` is why the environment cannot be used, ``stop`` is set when the run is interrupted."""
+
+    job: Job
+    planned: Plan
+    selected: frozenset[str] | None
+    unfit: str
+    tell: Callable[[str], None]
+    stop: threading.Event = field(default_factory=threading.Event)
+
+    def account_beside(self, cells: Sequence[Cell]) -> None:
+        """As many at a time as there are cores, and two at least; the first that cannot be accounted for stops them all."""
+        with ThreadPoolExecutor(max_workers=max(2, machine.observe().cores)) as pool:
+            try:
+                for accounted in [pool.submit(self.account, cell) for cell in cells]:
+                    accounted.result()
+            except BaseException:
+                self.stop.set()
+                pool.shutdown(cancel_futures=True)
+                raise
+
+    def account(self, cell: Cell) -> None:
+        """Gates or attempts one cell, journals what became of it, and says so in a few words."""
+        decision = gate.decide(cell, self._facts(cell))
+        if decision.runs:
+            self.tell(f"{cell.id} ...")
+            self.tell(f"{cell.id}: {self._attempt(cell)}")
+            return
+        refusal = {"code": decision.code, "sentence": decision.sentence, "pays": decision.pays}
+        journal.append(self.job.bundle.journal, "cell_gated", cell=cell.id, **refusal)
+        self.tell(f"{cell.id}: not here: {decision.sentence}")
+
+    def _attempt(self, cell: Cell) -> str:
+        log = self.job.bundle.journal
+        number = 1 + sum(event["event"] == "cell_started" and event["cell"] == cell.id for event in journal.read(log))
+        journal.append(log, "cell_started", cell=cell.id, attempt=number)
+        started = time.monotonic()
+        made = Attempt(Judged("harness_error", self.unfit)) if self.unfit else attempt.make(self._order(cell, number))
+        duration_s = time.monotonic() - started
+        journal.append(
+            log,
+            "cell_finished",
+            cell=cell.id,
+            attempt=number,
+            outcome=made.judged.outcome,
+            reason=made.judged.reason,
+            duration_s=round(duration_s, 3),
+            peak_bytes=made.peak_bytes,
+            tests={"collected": made.collected, "recorded": len(made.tests), "sha256": records.digest(made.tests)},
+            log=self.job.bundle.log(cell.id, number).relative_to(self.job.bundle.root).as_posix(),
+        )
+        facts = f"{len(made.tests)} tests, {format_seconds(duration_s)}, {format_bytes(made.peak_bytes)}"
+        return f"{made.judged.outcome} ({facts})" + (f": {made.judged.reason}" if made.judged.reason else "")
+
+    def _order(self, cell: Cell, number: int) -> Order:
+        assert self.job.python is not None, "the gate lets no cell through without an interpreter"
+        return Order(
+            cell=cell,
+            number=number,
+            run=self.job.bundle.run_id,
+            project=self.job.project,
+            python=self.job.python,
+            tests=self.job.bundle.tests,
+            memory=self.job.bundle.memory,
+            log=self.job.bundle.log(cell.id, number),
+            abandoned=self._abandoned,
+        )
+
+    def _abandoned(self) -> bool:
+        return self.stop.is_set() or os.getppid() != self.job.starter
+
+    def _facts(self, cell: Cell) -> gate.Facts:
+        here = machine.observe()
+        return gate.Facts(
+            tier=machine.tier_of(here.ram_bytes, self.planned.tiers),
+            pythons=frozenset({cell.python} if self.job.python or self.job.unfit else ()),
+            available_bytes=here.available_bytes,
+            selected=self.selected,
+        )
 
 
 def _ended(job: Job) -> frozenset[str]:
@@ -77,62 +160,3 @@ def _unfit(job: Job) -> str:
     except EnvironmentUnfitError as error:
         return str(error)
     return ""
-
-
-def _account(job: Job, planned: Plan, cell: Cell, selected: frozenset[str] | None, unfit: str) -> str:
-    """Gates or runs one cell, journals what became of it, and says so in a few words."""
-    decision = gate.decide(cell, _facts(job, planned, cell, selected))
-    if not decision.runs:
-        journal.append(
-            job.bundle.journal,
-            "cell_gated",
-            cell=cell.id,
-            code=decision.code,
-            sentence=decision.sentence,
-            pays=decision.pays,
-        )
-        return f"not here: {decision.sentence}"
-    number = 1 + sum(event["event"] == "cell_started" and event["cell"] == cell.id for event in journal.read(job.bundle.journal))
-    journal.append(job.bundle.journal, "cell_started", cell=cell.id, attempt=number)
-    started = time.monotonic()
-    made = Attempt(Judged("harness_error", unfit)) if unfit else attempt.make(_order(job, cell, number))
-    duration_s = time.monotonic() - started
-    journal.append(
-        job.bundle.journal,
-        "cell_finished",
-        cell=cell.id,
-        attempt=number,
-        outcome=made.judged.outcome,
-        reason=made.judged.reason,
-        duration_s=round(duration_s, 3),
-        peak_bytes=made.peak_bytes,
-        tests={"collected": made.collected, "recorded": len(made.tests), "sha256": records.digest(made.tests)},
-        log=job.bundle.log(cell.id, number).relative_to(job.bundle.root).as_posix(),
-    )
-    facts = f"{len(made.tests)} tests, {format_seconds(duration_s)}, {format_bytes(made.peak_bytes)}"
-    return f"{made.judged.outcome} ({facts})" + (f": {made.judged.reason}" if made.judged.reason else "")
-
-
-def _order(job: Job, cell: Cell, number: int) -> Order:
-    assert job.python is not None, "the gate lets no cell through without an interpreter"
-    return Order(
-        cell=cell,
-        number=number,
-        run=job.bundle.run_id,
-        project=job.project,
-        python=job.python,
-        tests=job.bundle.tests,
-        memory=job.bundle.memory,
-        log=job.bundle.log(cell.id, number),
-        starter=job.starter,
-    )
-
-
-def _facts(job: Job, planned: Plan, cell: Cell, selected: frozenset[str] | None) -> gate.Facts:
-    here = machine.observe()
-    return gate.Facts(
-        tier=machine.tier_of(here.ram_bytes, planned.tiers),
-        pythons=frozenset({cell.python} if job.python or job.unfit else ()),
-        available_bytes=here.available_bytes,
-        selected=selected,
-    )

@@ -17,7 +17,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -75,20 +75,20 @@ class Result:
     peak_bytes: int
 
 
-class StarterGoneError(QualificationError):
-    """Whoever started the run is gone, so nobody waits for it any more."""
+class AbandonedError(QualificationError):
+    """Nobody waits for the cell any more: the run was interrupted, or whoever started it is gone."""
 
 
-def run(spec: Spec, spec_file: Path, starter: int) -> Result:
+def run(spec: Spec, spec_file: Path, abandoned: Callable[[], bool]) -> Result:
     """Runs ``spec`` under a supervisor of its own and waits for it; called by the runner.
 
-    Raises StarterGoneError, once the cell has been stopped, when the process ``starter`` is not the runner's parent any more.
+    Raises AbandonedError, once the cell has been stopped, when ``abandoned`` says so.
     """
     spec_file.write_text(json.dumps(asdict(spec)), encoding="utf-8")
     argv = [sys.executable, "-m", "qualification.supervise", str(spec_file)]
     supervisor = subprocess.Popen(argv, stdin=subprocess.PIPE, start_new_session=True)
     try:
-        code = _attend(supervisor, starter)
+        code = _attend(supervisor, abandoned)
     except BaseException:
         _close(supervisor)
         raise
@@ -116,10 +116,10 @@ def main() -> int:
     return 0
 
 
-def _attend(supervisor: subprocess.Popen[bytes], starter: int) -> int:
+def _attend(supervisor: subprocess.Popen[bytes], abandoned: Callable[[], bool]) -> int:
     while not _wait(supervisor, SAMPLE_INTERVAL_S):
-        if os.getppid() != starter:
-            raise StarterGoneError("the process that started this run is gone; the cell was stopped")
+        if abandoned():
+            raise AbandonedError("the run was interrupted, or whoever started it is gone; the cell was stopped")
     return supervisor.returncode
 
 

@@ -169,7 +169,7 @@ def test_a_shipped_matrix_loads(path: Path) -> None:
         (
             "{process: separate",
             "{<<: {gate: minor}, process: separate",
-            "m.yaml:12: unknown key '<<' in groups.pull; valid here: for_each, gate, marks, over, process, tests, timeout",
+            "m.yaml:12: unknown key '<<' in groups.pull; valid here: cpu, for_each, gate, marks, over, process, tests, timeout",
         ),
         (
             "What",
@@ -222,6 +222,12 @@ def test_a_file_that_cannot_be_read_is_refused(tmp_path: Path, name: str, why: s
 
     with pytest.raises(MatrixError, match=why):
         matrix.load(tmp_path / name)
+
+
+def test_a_group_that_runs_models_cannot_run_beside_others(tmp_path: Path) -> None:
+    both = MATRIX.replace("for_each:", "cpu: true, for_each:", 1)
+
+    assert _refusal(tmp_path, both) == "m.yaml:11: a group that runs models cannot be cpu: models share one memory"
 
 
 def test_of_several_wrong_things_the_first_in_the_file_is_named(tmp_path: Path) -> None:

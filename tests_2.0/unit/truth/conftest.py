@@ -36,7 +36,7 @@ require: {{pythons: all, tiers: [this]}}
 """
 
 
-SECOND = "  second: {process: wet, tests: [tests/test_second.py], over: [python], gate: blocker}"
+SECOND = "  second: {process: wet, tests: [tests/test_second.py], over: [python], gate: blocker%s}"
 
 
 @dataclass(frozen=True)
@@ -97,14 +97,15 @@ class Project:
 def project(tmp_path: Path) -> Callable[..., Project]:
     """``project("…")`` makes a project whose first group holds that code; a second group, if asked for, always passes."""
 
-    def make(first: str, process: str = "wet", timeout: str = "60 s", second: bool = False) -> Project:
+    def make(first: str, process: str = "wet", timeout: str = "60 s", second: bool = False, cpu: bool = False) -> Project:
         root = tmp_path / "project"
         (root / "tests").mkdir(parents=True)
         (root / "tmp").mkdir()
         (root / "pyproject.toml").write_text(
             '[tool.pytest.ini_options]\naddopts = ["--import-mode=importlib", "-p", "qualification.plugin"]\n'
         )
-        (root / "matrix.yaml").write_text(MATRIX % (process, timeout, SECOND if second else ""))
+        beside = ", cpu: true" if cpu else ""
+        (root / "matrix.yaml").write_text(MATRIX % (process, timeout + beside, SECOND % beside if second else ""))
         (root / "tests/test_first.py").write_text(textwrap.dedent(first))
         (root / "tests/test_second.py").write_text("def test_of_the_second_group():\n    assert True\n")
         return Project(root)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 import time
@@ -240,6 +241,19 @@ def test_is_under_way():
     assert examined.cells(verdict)["first"] == ("interrupted", "the run stopped while it ran, after 1 of its tests")
     assert examined.cells(verdict)["second"] == ("interrupted", "the run stopped before it began")
     assert "INCOMPLETE" in said
+
+
+@pytest.mark.parametrize("cpu", [True, False])
+def test_cells_run_beside_each_other_only_where_the_matrix_says_so(project, cpu):
+    examined = project(GOOD, second=True, cpu=cpu)
+    assert examined.examine()[1]["word"] == "QUALIFIED"
+    journal = (examined.reports / "latest/journal.jsonl").read_text(encoding="utf-8")
+    events = [json.loads(line)["event"] for line in journal.splitlines()]
+
+    one_by_one = ["cell_started", "cell_finished"] * 2
+
+    assert sorted(events[1:]) == sorted(one_by_one)
+    assert (events[1:] == one_by_one) is not cpu
 
 
 def test_resume_runs_what_is_missing_and_nothing_that_had_ended(project):
