@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from operator import attrgetter
+from stat import S_ISDIR, S_ISREG
 from typing import Any
 
 from mlxk.cache import Snapshot
@@ -19,7 +20,10 @@ _DOCUMENTS = (
     "pytorch_model.bin.index.json",
     "preprocessor_config.json",
     "processor_config.json",
+    "image_processor_config.json",
 )
+WEIGHTS = (".safetensors", ".bin", ".gguf", ".npz")
+_DOCUMENT_MAX_BYTES = 64 << 20  # an index of a hundred thousand tensors is a tenth of it
 _LFS_MARK = b"version https://git-lfs.github.com/spec/"
 _LFS_MAX_BYTES = 200
 _HEADER_MAX_BYTES = 100 << 20  # the limit of the safetensors library itself
@@ -38,15 +42,19 @@ class Unreadable:
 class WeightsHeader:
     """What a safetensors file says of itself: how long it must be, and the ``format`` that its writer noted."""
 
-    declared_bytes: int
+    declared_bytes: int | None
     format: str | None
 
 
 @dataclass(frozen=True, slots=True)
 class Contents:
-    """File names are relative to the snapshot, with forward slashes; a size of None is a link to nothing."""
+    """File names are relative to the snapshot, with forward slashes; a size of None is a link to nothing, or no file.
+
+    ``unreadable``: folders that cannot be listed. ``unfinished``: blobs of the model whose download did not end.
+    """
 
     files: Mapping[str, int | None]
+    weights: tuple[str, ...]
     size_bytes: int
     modified_s: float
     documents: Mapping[str, dict[str, Any] | Unreadable]
@@ -54,6 +62,8 @@ class Contents:
     lfs_pointers: frozenset[str]
     tokenizer_cut: bool
     readme: str
+    unreadable: tuple[str, ...] = ()
+    unfinished: tuple[str, ...] = ()
 
     def document(self, name: str) -> dict[str, Any]:
         """The document, or an empty one where it is missing or unreadable."""
@@ -63,55 +73,98 @@ class Contents:
 
 def read(snapshot: Snapshot) -> Contents:
     """Read it once. A file that vanishes or cannot be read meanwhile is reported, never raised."""
-    root = f"{snapshot.path}/"
-    files: dict[str, int | None] = {}
-    blobs: dict[tuple[int, int], int] = {}
-    for name, stat in _walk(root, ""):
-        files[name] = stat.st_size if stat is not None else None
-        if stat is not None:
-            blobs[stat.st_dev, stat.st_ino] = stat.st_size
+    root = f"{snapshot.folder}/"
+    files, blobs, unreadable = _walk(root)
     small = [name for name, size in files.items() if size is not None and 0 < size < _LFS_MAX_BYTES]
     pointers = frozenset(name for name in small if _LFS_MARK in read_part(root + name, 100))
-    weights = [name for name, size in files.items() if size and name.endswith(".safetensors") and name not in pointers]
+    weights = weight_files(files)
+    judged = [name for name in weights if files[name] and name.endswith((".safetensors", ".gguf")) and name not in pointers]
     return Contents(
         files=files,
+        weights=weights,
         size_bytes=sum(blobs.values()),
-        modified_s=_modified_s(snapshot.path),
+        modified_s=_modified_s(snapshot.folder),
         documents={name: _document(root + name, files[name] or 0) for name in _DOCUMENTS if name in files},
-        headers={name: _header(root + name) for name in weights},
+        headers={name: _header(root + name) for name in judged},
         lfs_pointers=pointers,
         tokenizer_cut="tokenizer.json" in files and not _is_whole_object(root + "tokenizer.json", files["tokenizer.json"] or 0),
         readme=read_part(root + "README.md", _README_BYTES).decode("utf-8", "replace") if "README.md" in files else "",
+        unreadable=unreadable,
+        unfinished=_unfinished(snapshot) if snapshot.cached else (),
     )
 
 
-def _walk(root: str, prefix: str) -> Iterator[tuple[str, os.stat_result | None]]:
-    try:
-        entries = sorted(os.scandir(root), key=lambda entry: entry.name)
-    except OSError:
-        return
-    for entry in entries:
-        if entry.is_dir(follow_symlinks=False):
-            yield from _walk(entry.path, f"{prefix}{entry.name}/")
+def weight_files(files: Iterable[str]) -> tuple[str, ...]:
+    """The weights at the top; only where there are none there, those further down."""
+    found = [name for name in files if name.endswith(WEIGHTS)]
+    return tuple([name for name in found if "/" not in name] or found)
+
+
+def _walk(root: str) -> tuple[dict[str, int | None], dict[tuple[int, int], int], tuple[str, ...]]:
+    """Sizes by file name, sizes by inode (each blob once), and the folders that cannot be listed.
+
+    Folders whose name begins with a dot (.git, .cache) are no part of a model; links to folders are not followed.
+    """
+    files: dict[str, int | None] = {}
+    blobs: dict[tuple[int, int], int] = {}
+    unreadable: list[str] = []
+    folders = [""]
+    while folders:
+        prefix = folders.pop()
+        try:
+            entries = sorted(os.scandir(root + prefix), key=_name)
+        except (FileNotFoundError, NotADirectoryError):
             continue
-        try:
-            yield prefix + entry.name, entry.stat()
         except OSError:
-            yield prefix + entry.name, None
+            unreadable.append(prefix.rstrip("/") or ".")
+            continue
+        for entry in entries:
+            if entry.is_dir(follow_symlinks=False):
+                if not entry.name.startswith("."):
+                    folders.append(f"{prefix}{entry.name}/")
+                continue
+            try:
+                stat = entry.stat()
+            except OSError:
+                files[prefix + entry.name] = None
+                continue
+            if S_ISREG(stat.st_mode):
+                files[prefix + entry.name] = stat.st_size
+                blobs[stat.st_dev, stat.st_ino] = stat.st_size
+            elif not S_ISDIR(stat.st_mode):
+                files[prefix + entry.name] = None
+    return files, blobs, tuple(unreadable)
 
 
-def _modified_s(path: Path) -> float:
-    for place in (path, path.parent):
+_name = attrgetter("name")
+
+
+def _modified_s(folder: str) -> float:
+    for place in (folder, os.path.dirname(folder)):  # noqa: PTH120 - strings, see mlxk.cache
         try:
-            return place.stat().st_mtime
+            return os.stat(place).st_mtime  # noqa: PTH116
         except OSError:
             continue
     return 0.0
 
 
-def _document(path: str, length: int) -> dict[str, Any] | Unreadable:
+def _unfinished(snapshot: Snapshot) -> tuple[str, ...]:
+    """The blobs of this model that a download has begun and not finished, whichever snapshot they are for."""
     try:
-        loaded = json.loads(read_part(path, length))
+        blobs = os.listdir(f"{snapshot.folder.partition('/snapshots')[0]}/blobs")  # noqa: PTH208
+    except OSError:
+        return ()
+    return tuple(f"blobs/{name}" for name in blobs if name.endswith(".incomplete"))
+
+
+def _document(path: str, length: int) -> dict[str, Any] | Unreadable:
+    if length > _DOCUMENT_MAX_BYTES:
+        return Unreadable(f"has {length:,} bytes, more than any configuration needs")
+    raw = read_part(path, length)
+    if len(raw) < length:
+        return Unreadable("cannot be read")
+    try:
+        loaded = json.loads(raw.decode("utf-8"))
     except (ValueError, RecursionError):
         return Unreadable("is not valid JSON")
     return loaded if isinstance(loaded, dict) else Unreadable("is not a JSON object")
@@ -126,8 +179,11 @@ def _is_whole_object(path: str, length: int) -> bool:
 def _header(path: str) -> WeightsHeader | Unreadable:
     """The header of a safetensors file: 8 bytes of little-endian length, then JSON with each tensor's place after it.
 
+    A GGUF file does not declare its length in one place; it begins with its name.
     Source: https://huggingface.co/docs/safetensors/index#format
     """
+    if path.endswith(".gguf"):
+        return WeightsHeader(None, None) if read_part(path, 4) == b"GGUF" else Unreadable("is not a GGUF file")
     start = read_part(path, 8 + _COMMON_HEADER_BYTES)
     length = int.from_bytes(start[:8], "little")
     if length > _HEADER_MAX_BYTES:

@@ -2,31 +2,14 @@
 
 from __future__ import annotations
 
-import argparse
 import os
 import sys
-from importlib import import_module
-from types import ModuleType
-from typing import NoReturn
 
 from mlxk import settings
+from mlxk.arguments import HelpWanted, parser_of
 from mlxk.errors import Interrupted, MlxkError, UsageError
 from mlxk.output import Result, exit_code, show_error, show_result
 from mlxk.usage import COMMANDS, HELP
-
-
-class _Parser(argparse.ArgumentParser):
-    """argparse, but an error is raised and not printed, and so is the wish for help."""
-
-    def error(self, message: str) -> NoReturn:
-        raise UsageError(f"{message[:1].upper()}{message[1:]}. {self.format_usage().strip()}")
-
-    def print_help(self, file: object = None) -> NoReturn:
-        raise _HelpWantedError(self.format_help().rstrip())
-
-
-class _HelpWantedError(Exception):
-    pass
 
 
 def dispatch(argv: list[str]) -> int:
@@ -35,7 +18,7 @@ def dispatch(argv: list[str]) -> int:
     options, command, rest = _split(argv)
     try:
         return _run(command, options, rest, as_json=as_json)
-    except _HelpWantedError as wanted:
+    except HelpWanted as wanted:
         show_result(command, Result({"help": str(wanted)}, str(wanted)), as_json=as_json)
         return 0
     except MlxkError as error:
@@ -61,8 +44,8 @@ def _run(command: str, options: list[str], rest: list[str], *, as_json: bool) ->
     _check_options(options)
     if command == "mlxk":
         raise UsageError(f"There is no command {rest[0]!r}. `mlxk --help` lists them." if rest else HELP.rstrip())
-    module = import_module(COMMANDS[command])
-    arguments = _parser(command, module).parse_intermixed_args(rest)
+    parser, module = parser_of(command)
+    arguments = parser.parse_intermixed_args(rest)
     arguments.json = as_json
     result = module.execute(arguments)
     if isinstance(result, Result):
@@ -82,17 +65,10 @@ def _split(argv: list[str]) -> tuple[list[str], str, list[str]]:
 
 def _check_options(options: list[str]) -> None:
     if "--help" in options or "-h" in options:
-        raise _HelpWantedError(HELP.rstrip())
+        raise HelpWanted(HELP.rstrip())
     for option in options:
         if option not in ("--json", "--version"):
             raise UsageError(f"Unknown option {option}. `mlxk --help` lists the commands; their options follow them.")
-
-
-def _parser(command: str, module: ModuleType) -> _Parser:
-    parser = _Parser(prog=f"mlxk {command}", description=module.__doc__, allow_abbrev=False)
-    module.add_arguments(parser)
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
-    return parser
 
 
 def _fail(command: str, error: MlxkError, *, as_json: bool) -> int:

@@ -3,14 +3,20 @@
     MlxkError
     ├── UsageError                the command line or an option is wrong
     ├── NotFound                  nothing, or more than one thing, has that name
+    │   ├── CacheNotFound
     │   ├── ModelNotFound
     │   ├── RevisionNotFound
     │   └── AmbiguousMatch
     ├── Refused                   we could try, and will not
+    │   ├── PermissionDenied      this user may not read or write there
+    │   ├── LocksPresent          a download is under way
+    │   ├── ConfirmationRequired  nobody was there to be asked
+    │   ├── WorkspaceModel        it is a folder of yours, and only the cache may be changed
     │   ├── ModelUnhealthy
     │   ├── ModelNotRunnable
     │   └── InsufficientMemory
     ├── OperationFailed           we tried, and it did not work
+    │   ├── DeletionFailed
     │   ├── LoadFailed
     │   ├── GenerationFailed
     │   ├── ContextLengthExceeded
@@ -46,7 +52,13 @@ class NotFound(MlxkError):
     type = "not_found"
 
 
+class CacheNotFound(NotFound):
+    type = "cache_not_found"
+
+
 class ModelNotFound(NotFound):
+    """Details: ``matches``, where some name is near."""
+
     type = "model_not_found"
 
 
@@ -66,6 +78,24 @@ class Refused(MlxkError):
     type = "refused"
 
 
+class PermissionDenied(Refused):
+    type = "permission_denied"
+
+
+class LocksPresent(Refused):
+    """Details: ``lock_files``."""
+
+    type = "locks_present"
+
+
+class ConfirmationRequired(Refused):
+    type = "confirmation_required"
+
+
+class WorkspaceModel(Refused):
+    type = "workspace_model"
+
+
 class ModelUnhealthy(Refused):
     type = "model_unhealthy"
 
@@ -82,6 +112,10 @@ class InsufficientMemory(Refused):
 
 class OperationFailed(MlxkError):
     type = "execution_error"
+
+
+class DeletionFailed(OperationFailed):
+    type = "deletion_failed"
 
 
 class LoadFailed(OperationFailed):

@@ -1,4 +1,4 @@
-"""The one set of rules that says whether a snapshot's files are whole, as a list of every problem found."""
+"""The one set of rules that says whether a model's files are whole, as a list of every problem found."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from mlxk.contents import Contents, Unreadable
 
 Code = Literal[
     "no_snapshot",
+    "unreadable",
     "config_missing",
     "config_invalid",
     "weights_missing",
@@ -20,6 +21,7 @@ Code = Literal[
     "index_invalid",
     "index_missing",
     "shard_missing",
+    "shards_inconsistent",
     "lfs_pointer",
     "partial_file",
     "link_broken",
@@ -29,10 +31,11 @@ Code = Literal[
     "preprocessor_invalid",
 ]
 
-_WEIGHTS = (".safetensors", ".bin", ".gguf", ".npz")
-_SHARD = re.compile(r"^(.*)-(\d{5})-of-(\d{5})\.safetensors$")
+_SHARD = re.compile(r"(.*)-(\d{5})-of-(\d{5})(\.safetensors|\.bin)")
 _INDEXES = {"model.safetensors.index.json": ".safetensors", "pytorch_model.bin.index.json": ".bin"}
 _TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "tekken.json", "tiktoken.model")
+_PREPROCESSORS = ("preprocessor_config.json", "processor_config.json")
+_PARTIAL = (".tmp", ".partial", ".incomplete")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,13 +53,17 @@ def problems(contents: Contents, *, reads_text: bool, reads_images: bool) -> tup
     A model that reads text needs a tokenizer, one that reads images a preprocessor's configuration.
     """
     if not contents.files:
-        return (Problem("no_snapshot", "There is no downloaded snapshot."),)
-    found = [*_config(contents), *_weights(contents), *_strays(contents)]
-    if reads_text:
-        found += _tokenizer(contents)
+        return (*_unreadable(contents), Problem("no_snapshot", "There is no downloaded snapshot."))
+    found = [*_unreadable(contents), *_config(contents), *_weights(contents), *_strays(contents)]
+    found += _tokenizer(contents, needed=reads_text)
     if reads_images:
         found += _preprocessor(contents)
     return tuple(found)
+
+
+def _unreadable(contents: Contents) -> Iterator[Problem]:
+    for folder in contents.unreadable:
+        yield Problem("unreadable", f"The folder {folder} cannot be listed.", folder)
 
 
 def _config(contents: Contents) -> Iterator[Problem]:
@@ -70,46 +77,58 @@ def _config(contents: Contents) -> Iterator[Problem]:
 
 
 def _weights(contents: Contents) -> Iterator[Problem]:
-    weights = [name for name in contents.files if name.endswith(_WEIGHTS)]
-    if not weights:
+    if not contents.weights:
         yield Problem("weights_missing", "There are no weights (safetensors, bin, gguf or npz).")
-    for name in weights:
+    for name in contents.weights:
         size, header = contents.files[name], contents.headers.get(name)
         if size == 0:
             yield Problem("weights_empty", f"{name} is empty.", name)
         elif isinstance(header, Unreadable):
             yield Problem("weights_invalid", f"{name} {header.why}.", name)
-        elif header is not None and size is not None and size != header.declared_bytes:
+        elif header is not None and size is not None and header.declared_bytes not in (None, size):
+            declared = header.declared_bytes or 0
             yield Problem(
-                "weights_truncated" if size < header.declared_bytes else "weights_invalid",
-                f"{name} has {size:,} bytes, and its header declares {header.declared_bytes:,}.",
+                "weights_truncated" if size < declared else "weights_invalid",
+                f"{name} has {size:,} bytes, and its header declares {declared:,}.",
                 name,
             )
-    yield from _shards(contents, weights)
+    missing = list(_shards(contents))
+    yield from missing
+    if missing or not contents.weights:
+        yield from (Problem("partial_file", f"{name} is a download that did not finish.", name) for name in contents.unfinished)
 
 
-def _shards(contents: Contents, weights: list[str]) -> Iterator[Problem]:
-    present = [
-        name
-        for name, suffix in _INDEXES.items()
-        if name in contents.documents and (not weights or any(weight.endswith(suffix) for weight in weights))
-    ]
-    for name in present:
-        weight_map = contents.document(name).get("weight_map")
+def _shards(contents: Contents) -> Iterator[Problem]:
+    """What an index names must be there. Numbered shards without an index are missing it, and maybe each other."""
+    indexed: set[str] = set()
+    for index, suffix in _INDEXES.items():
+        applies = not contents.weights or any(name.endswith(suffix) for name in contents.weights)
+        if index not in contents.documents or not applies:
+            continue
+        indexed.add(suffix)
+        weight_map = contents.document(index).get("weight_map")
         if not isinstance(weight_map, dict) or not weight_map:
-            yield Problem("index_invalid", f"{name} has no weight_map that can be read.", name)
+            yield Problem("index_invalid", f"{index} has no weight_map that can be read.", index)
         else:
-            yield from _missing(contents, sorted({str(shard) for shard in weight_map.values()}), name)
-    numbered = [match for match in map(_SHARD.match, weights) if match]
-    if numbered and not present:
-        total = max(int(match[3]) for match in numbered)
-        wanted = [f"{numbered[0][1]}-{number:05d}-of-{total:05d}.safetensors" for number in range(1, total + 1)]
-        yield from _missing(contents, wanted, "their numbering")
-        yield Problem("index_missing", "The weights are in numbered shards, and their index is missing.")
+            yield from _missing(contents, set(map(str, weight_map.values())), index)
+    numbered = [match for name in contents.weights if "-of-" in name and (match := _SHARD.fullmatch(name))]
+    for stem, suffix in sorted({(match[1], match[4]) for match in numbered if match[4] not in indexed}):
+        yield from _unindexed(contents, stem, suffix, {match[3] for match in numbered if match[1] == stem})
+
+
+def _unindexed(contents: Contents, stem: str, suffix: str, totals: set[str]) -> Iterator[Problem]:
+    if len(totals) > 1:
+        said = " and ".join(sorted(totals))
+        yield Problem(
+            "shards_inconsistent", f"The shards {stem}-*{suffix} are numbered of {said}: they are parts of different sets."
+        )
+    total = max(totals)
+    yield from _missing(contents, {f"{stem}-{n:05d}-of-{total}{suffix}" for n in range(1, int(total) + 1)}, "their numbering")
+    yield Problem("index_missing", f"The weights are in numbered shards ({stem}-*{suffix}), and their index is missing.")
 
 
 def _missing(contents: Contents, shards: Iterable[str], source: str) -> Iterator[Problem]:
-    for shard in shards:
+    for shard in sorted(shards):
         if shard not in contents.files:
             yield Problem("shard_missing", f"{shard} is missing, which {source} names.", shard)
 
@@ -118,26 +137,26 @@ def _strays(contents: Contents) -> Iterator[Problem]:
     for name, size in contents.files.items():
         base = name.rpartition("/")[2].lower()
         if size is None:
-            yield Problem("link_broken", f"{name} is a link to a file that is not there.", name)
+            yield Problem("link_broken", f"{name} is a link to a file that is not there, or no file at all.", name)
         elif name in contents.lfs_pointers:
             yield Problem("lfs_pointer", f"{name} is a Git LFS pointer, not the file itself.", name)
-        elif base.endswith((".tmp", ".incomplete")) or "partial" in base:
+        elif base.endswith(_PARTIAL) or "partial" in base:
             yield Problem("partial_file", f"{name} is left of a download that did not finish.", name)
 
 
-def _tokenizer(contents: Contents) -> Iterator[Problem]:
+def _tokenizer(contents: Contents, *, needed: bool) -> Iterator[Problem]:
     config = contents.documents.get("tokenizer_config.json")
     if isinstance(config, Unreadable):
         yield Problem("tokenizer_invalid", f"tokenizer_config.json {config.why}.", "tokenizer_config.json")
     if "tokenizer.json" in contents.files:
         if contents.tokenizer_cut and "tokenizer.json" not in contents.lfs_pointers:
             yield Problem("tokenizer_invalid", "tokenizer.json is empty, cut short or not JSON.", "tokenizer.json")
-    elif config is not None or not any(name in contents.files for name in _TOKENIZERS):
+    elif config is not None or (needed and not any(name in contents.files for name in _TOKENIZERS)):
         yield Problem("tokenizer_missing", "tokenizer.json is missing.", "tokenizer.json")
 
 
 def _preprocessor(contents: Contents) -> Iterator[Problem]:
-    names = [name for name in ("preprocessor_config.json", "processor_config.json") if name in contents.documents]
+    names = [name for name in _PREPROCESSORS if name in contents.documents]
     if not names:
         yield Problem("preprocessor_missing", "preprocessor_config.json is missing, which reading images needs.")
     for name in names:

@@ -1,31 +1,30 @@
-"""The models of the cache as mlxk sees them: what each is, whether it is whole, whether it runs, and who may load."""
+"""The models of cache and workspaces as mlxk sees them: what each is, whether it is whole, whether it runs, who may load."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from mlxk import cache, contents, memory
+from mlxk import cache, contents, memory, settings, workspace
 from mlxk.cache import Snapshot
-from mlxk.compatibility import MlxLm, obstacle
+from mlxk.compatibility import Modality, Packages, general_obstacle, obstacles
 from mlxk.contents import Contents
-from mlxk.errors import ModelNotRunnable, ModelUnhealthy
+from mlxk.errors import ModelNotFound, ModelNotRunnable, ModelUnhealthy
 from mlxk.health import Problem, problems
 from mlxk.model import Description, describe
-
-_WEIGHTS = (".safetensors", ".bin", ".gguf", ".npz")
 
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """Everything known of one snapshot. ``obstacle`` is why it does not run though its files are whole."""
+    """Everything known of one snapshot. ``runtime`` is, for each modality that it declares, what is in its way, or None."""
 
     snapshot: Snapshot
     contents: Contents
     description: Description
     problems: tuple[Problem, ...]
-    obstacle: str | None
+    runtime: Mapping[Modality, str | None]
 
     @property
     def name(self) -> str:
@@ -37,7 +36,15 @@ class Model:
 
     @property
     def runnable(self) -> bool:
-        return self.healthy and self.obstacle is None
+        """Whether it can be used for anything here."""
+        return self.healthy and None in self.runtime.values()
+
+    @property
+    def obstacle(self) -> str | None:
+        """Why it does not run though its files are whole, if it does not."""
+        if None in self.runtime.values():
+            return None
+        return next(iter(self.runtime.values()), None) or general_obstacle(self.description, self.contents)
 
     @property
     def reason(self) -> str | None:
@@ -46,33 +53,53 @@ class Model:
 
     @property
     def weights_bytes(self) -> int:
-        return sum(size or 0 for name, size in self.contents.files.items() if name.endswith(_WEIGHTS))
+        return sum(self.contents.files[name] or 0 for name in self.contents.weights)
 
 
 @dataclass(frozen=True, slots=True)
 class Library:
-    """A hub cache, seen with one installation of mlx-lm."""
+    """A hub cache and a folder of workspaces, seen with the packages that are installed."""
 
     hub: Path
-    mlx_lm: MlxLm
+    packages: Packages
+    workspace_home: Path | None = None
+
+    @classmethod
+    def of_user(cls) -> Library:
+        return cls(settings.hub_cache(), Packages.installed(), settings.workspace_home())
 
     def models(self, pattern: str = "") -> Iterator[Model]:
-        """The current snapshot of every model whose name holds the pattern in any case, sorted by name."""
-        matching = (name for name in cache.names(self.hub) if pattern.lower() in name.lower())
-        return (self.inspect(cache.current(self.hub, name)) for name in matching)
+        """The workspaces, then the current snapshot of every model of the cache, whose name holds the pattern in any case.
+
+        A path lists workspaces only; ``name@revision`` is the one model that it names.
+        """
+        return (self.inspect(snapshot) for snapshot in self._matching(pattern))
 
     def find(self, spec: str) -> Model:
-        return self.inspect(cache.find(self.hub, spec))
+        return self.inspect(self.locate(spec))
+
+    def locate(self, spec: str) -> Snapshot:
+        """The snapshot or workspace that a person's words mean. Raises NotFound."""
+        if workspace.is_path(spec):
+            folder = os.path.abspath(spec)  # noqa: PTH100 - as typed, links and all
+            if not os.path.isdir(folder):  # noqa: PTH112
+                raise ModelNotFound(
+                    f"There is no folder {spec}. A model of the cache is named org/name, without a dot before it."
+                )
+            return _workspace(folder)
+        if self.workspace_home is not None and _is_entry(spec) and (self.workspace_home / spec).is_dir():
+            return _workspace(str(self.workspace_home / spec))
+        return cache.find(self.hub, spec)
 
     def inspect(self, snapshot: Snapshot) -> Model:
         held = contents.read(snapshot)
         described = describe(snapshot.name, held)
         reads_images = "vision" in described.capabilities
         found = problems(held, reads_text=described.reads_text, reads_images=reads_images)
-        return Model(snapshot, held, described, found, obstacle(described, held, self.mlx_lm))
+        return Model(snapshot, held, described, found, obstacles(described, held, self.packages))
 
-    def admit(self, snapshot: Snapshot, reclaimable_bytes: int = 0) -> Model:
-        """The model, if it may be loaded: whole, runnable, and small enough. Raises the refusal otherwise.
+    def admit(self, snapshot: Snapshot, reclaimable_bytes: int = 0, modality: Modality = "text") -> Model:
+        """The model, if it may be loaded: whole, runnable as asked, and small enough. Raises the refusal otherwise.
 
         ``reclaimable_bytes`` is what a model that would make room holds now.
         """
@@ -80,8 +107,36 @@ class Library:
         if not model.healthy:
             listed = " ".join(problem.message for problem in model.problems)
             raise ModelUnhealthy(f"{model.name} is not whole: {listed} Download it again.")
-        if model.obstacle is not None:
-            raise ModelNotRunnable(f"{model.name} cannot be run. {model.obstacle}")
+        if modality not in model.runtime:
+            said = model.obstacle or f"It is a model for {' and '.join(model.runtime)}, not for {modality}."
+            raise ModelNotRunnable(f"{model.name} cannot be run. {said}")
+        if (obstacle := model.runtime[modality]) is not None:
+            raise ModelNotRunnable(f"{model.name} cannot be run. {obstacle}")
         available = memory.available_bytes()
         memory.check_fits(model.name, model.weights_bytes, available and available + reclaimable_bytes)
         return model
+
+    def _matching(self, pattern: str) -> Iterator[Snapshot]:
+        if workspace.is_path(pattern):
+            yield from map(_workspace, workspace.at(pattern))
+            return
+        if "@" in pattern:
+            yield self.locate(pattern)
+            return
+        wanted = pattern.lower()
+        if self.workspace_home is not None:
+            for folder in workspace.in_folder(str(self.workspace_home)):
+                if wanted in folder.rpartition("/")[2].lower():
+                    yield _workspace(folder)
+        for name in cache.names(self.hub):
+            if wanted in name.lower():
+                yield cache.current(self.hub, name)
+
+
+def _workspace(folder: str) -> Snapshot:
+    return Snapshot(folder, folder, None, cached=False)
+
+
+def _is_entry(spec: str) -> bool:
+    """Whether it can be the name of something in a folder, and of nothing outside it."""
+    return bool(spec) and "/" not in spec and "\0" not in spec and not spec.startswith(".")

@@ -16,10 +16,12 @@ _VISION_TYPES = {
     *("llava", "llava_next", "pixtral", "qwen2_vl", "qwen2_5_vl", "phi3_v", "mllama", "paligemma"),
     *("idefics", "idefics2", "idefics3", "smolvlm"),
 }
-_SPEECH_TYPES = ("whisper", "voxtral", "vibevoice")
+_SPEECH_TYPES = ("whisper", "voxtral", "vibevoice", "parakeet", "canary", "moonshine", "qwen3_asr", "sensevoice")
 _HEARING_TYPES = ("gemma3n", "audio", *_SPEECH_TYPES)
 _EMBEDDING_TYPES = {"bert", "roberta", "xlm-roberta", "modernbert", "nomic_bert"}
 _CONTEXT_KEYS = ("max_position_embeddings", "n_positions", "context_length", "max_sequence_length", "seq_len")
+_PROCESSORS = ("preprocessor_config.json", "processor_config.json", "image_processor_config.json")
+_IMAGE_KEYS = ("image_processor_type", "image_mean", "image_processor", "image_seq_len")
 _FRONT_MATTER = re.compile(r"\A---\s*\n(.*?)\n---", re.DOTALL)
 _MLX_LIBRARY = re.compile(r"^library_name:\s*[\"']?mlx\b", re.MULTILINE)
 _MLX_TAG = re.compile(r"^\s*-\s*[\"']?mlx[\"']?\s*$|^tags:\s*\[.*\bmlx\b.*\]", re.MULTILINE)
@@ -108,9 +110,12 @@ def _reads_images(architecture: str | None, contents: Contents) -> bool:
     config = contents.document("config.json")
     if config.get("vision_config") or architecture in _VISION_TYPES or "image_processor" in config:
         return True
-    preprocessor = contents.document("preprocessor_config.json")
-    for_video = "temporal_patch_size" in preprocessor or "video_preprocessor_config.json" in contents.files
-    return ("image_processor_type" in preprocessor or "image_mean" in preprocessor) and not for_video
+    if "video_preprocessor_config.json" in contents.files:
+        return False
+    embedded = config.get("preprocessor_config")
+    places = [embedded if isinstance(embedded, dict) else {}, *map(contents.document, _PROCESSORS)]
+    for_video = any("temporal_patch_size" in place or "AutoVideoProcessor" in str(place.get("auto_map")) for place in places)
+    return any(key in place for place in places for key in _IMAGE_KEYS) and not for_video
 
 
 def _hears(architecture: str | None, contents: Contents) -> bool:

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
+from mlxk import settings
 from mlxk.errors import Interrupted, MlxkError, NotFound, Refused, UsageError
 
 _EXIT_CODES: tuple[tuple[type[MlxkError], int], ...] = (
@@ -15,6 +19,10 @@ _EXIT_CODES: tuple[tuple[type[MlxkError], int], ...] = (
     (Refused, 4),
     (Interrupted, 130),
 )
+_COLOURS = {"green": 32, "red": 31, "yellow": 33, "bold": 1, "dim": 2}
+_UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+
+Colour = Literal["green", "red", "yellow", "bold", "dim"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +31,32 @@ class Result:
 
     data: dict[str, Any]
     text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Screen:
+    """Where text for people goes. ``width`` in columns is None where lines may be as long as they like: into a file or pipe."""
+
+    width: int | None = None
+    coloured: bool = False
+
+    @classmethod
+    def of_stdout(cls) -> Screen:
+        if not sys.stdout.isatty():
+            return cls()
+        return cls(os.get_terminal_size(sys.stdout.fileno()).columns or 80, settings.colour_wanted())
+
+    def paint(self, text: str, colour: Colour | None) -> str:
+        return f"\x1b[{_COLOURS[colour]}m{text}\x1b[0m" if self.coloured and colour is not None else text
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A line of a table. ``colour`` is for its last cell; ``note`` is a sentence below it."""
+
+    cells: tuple[str, ...]
+    colour: Colour | None = None
+    note: str | None = None
 
 
 def exit_code(error: MlxkError) -> int:
@@ -48,7 +82,7 @@ def show_error(command: str, error: MlxkError, *, as_json: bool) -> None:
         write(_dump(envelope(command, None, error)))
     else:
         program = command if command == "mlxk" else f"mlxk {command}"
-        notice(f"{program}: {error.message}")
+        notice(f"{program}: {plain(error.message)}")
 
 
 def write(text: str, *, end: str = "\n") -> None:
@@ -64,14 +98,68 @@ def notice(text: str) -> None:
     sys.stderr.flush()
 
 
-def table(header: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
-    """Aligned columns, as wide as their widest cell."""
-    widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
-    lines = [" | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in (header, *rows)]
-    lines.insert(1, "-+-".join("-" * width for width in widths))
-    return "\n".join(line.rstrip() for line in lines)
+def ask(question: str) -> bool:
+    """Whether the person at the terminal says yes. The end of input is a no."""
+    sys.stderr.write(f"{plain(question)} [y/N] ")
+    sys.stderr.flush()
+    return sys.stdin.readline().strip().lower() in ("y", "yes")
+
+
+def somebody_answers() -> bool:
+    return sys.stdin.isatty() and sys.stderr.isatty()
+
+
+def plain(text: str) -> str:
+    """The text, with what a terminal would obey, hide or turn round made visible; tab and line end stay."""
+    return _UNPRINTABLE.sub(lambda found: found[0].encode("unicode_escape").decode("ascii"), text)
+
+
+def table(header: tuple[str, ...], rows: Sequence[Row], screen: Screen) -> str:
+    """Aligned columns, as wide as their widest cell.
+
+    Where the screen is too narrow for them, the first column, which is the name, stands on a line of its own above the rest.
+    """
+    cells = [tuple(plain(cell).replace("\n", "\\n").replace("\t", "\\t") for cell in row.cells) for row in rows]
+    widths = [max(map(len, column)) for column in zip(header, *cells, strict=True)]
+    folds = screen.width is not None and sum(widths) + 3 * (len(widths) - 1) > screen.width
+    if folds:
+        header, widths = header[1:], widths[1:]
+    indent = "  " if folds else ""
+    lines = [screen.paint(indent + _line(header, widths), "bold"), indent + "-+-".join("-" * width for width in widths)]
+    for row, (name, *rest) in zip(rows, cells, strict=True):
+        if folds:
+            lines.append(name)
+        *most, last = rest if folds else (name, *rest)
+        start = " | ".join(cell.ljust(width) for cell, width in zip(most, widths, strict=False))
+        lines.append(f"{indent}{start} | {screen.paint(last, row.colour)}")
+        if row.note:
+            lines += [screen.paint(line, "dim") for line in wrap(row.note, screen, "    ")]
+    return "\n".join(lines)
+
+
+def wrap(sentence: str, screen: Screen, indent: str) -> list[str]:
+    """The sentence in lines that fit the screen, each after ``indent``."""
+    sentence = plain(sentence)
+    if screen.width is None:
+        return [indent + sentence]
+    from textwrap import wrap as wrapped  # noqa: PLC0415 - for terminals only
+
+    return wrapped(sentence, max(20, screen.width - 1), initial_indent=indent, subsequent_indent=indent)
+
+
+def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
+    return " | ".join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True)).rstrip()
 
 
 def _dump(value: dict[str, Any]) -> str:
-    """Indented for eyes; one line for a program, which is ten times as fast to write."""
-    return json.dumps(value, indent=2 if sys.stdout.isatty() else None, ensure_ascii=False)
+    """Indented for eyes; one line for a program, which is ten times as fast to write.
+
+    What is not UTF-8 in a file's name is written as the escape that JSON has for it.
+    """
+    indent = 2 if sys.stdout.isatty() else None
+    text = json.dumps(value, indent=indent, ensure_ascii=False)
+    try:
+        text.encode(sys.stdout.encoding or "ascii")
+    except UnicodeEncodeError:
+        return json.dumps(value, indent=indent)
+    return text

@@ -16,6 +16,17 @@ def hub_cache() -> Path:
     return base / "huggingface" / "hub"
 
 
+def workspace_home() -> Path | None:
+    """The folder whose sub-folders are workspaces, if the user has one."""
+    home = os.environ.get("MLXK_WORKSPACE_HOME")
+    return Path(home).expanduser().absolute() if home else None
+
+
+def colour_wanted() -> bool:
+    """Unless NO_COLOR says otherwise (https://no-color.org), or the terminal cannot show it."""
+    return not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+
+
 def debug() -> bool:
     """Whether a traceback may be shown."""
     return os.environ.get("MLXK2_DEBUG", "") not in ("", "0")

@@ -1,46 +1,73 @@
-"""List the models in the Hugging Face cache: those that are whole and runnable, or all of them."""
+"""List the models of the Hugging Face cache and your workspaces: those that are whole and run here, or all of them."""
 
 from __future__ import annotations
 
 import argparse
+from typing import Any
 
-from mlxk import settings
-from mlxk.compatibility import MlxLm
+from mlxk import system, views
 from mlxk.library import Library, Model
-from mlxk.output import Result, table
-from mlxk.views import age, kind, model_object, size
+from mlxk.output import Result, Row, Screen, table
+from mlxk.workspace import is_path
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("pattern", nargs="?", default="", help="a part of the name, in any case")
-    parser.add_argument("--all", action="store_true", help="also models that are not whole or do not run, with the reason")
+    parser.add_argument(
+        "pattern", nargs="?", default="", help="a part of the name in any case, name@revision, or a path with workspaces"
+    )
+    parser.add_argument("--all", action="store_true", help="also models that are not whole or do not run")
+    parser.add_argument("--health", action="store_true", help="whether the files are whole")
+    parser.add_argument("--verbose", action="store_true", help="names in full and the framework; with --health, every reason")
 
 
 def execute(arguments: argparse.Namespace) -> Result:
-    library = Library(settings.hub_cache(), MlxLm.installed())
-    models = list(library.models(arguments.pattern))
-    data = {"models": [model_object(model) for model in models], "count": len(models)}
-    return Result(data, _text(models, show_all=arguments.all))
+    models = list(Library.of_user().models(arguments.pattern))
+    objects = [views.model_object(model) for model in models]
+    if is_path(arguments.pattern):
+        for shown, model in zip(objects, models, strict=True):
+            shown["display_name"] = views.display_name(model, in_full=arguments.pattern.startswith("/"))
+    data = {"models": objects, "count": len(models), "system": {"memory_total_bytes": system.memory_total_bytes()}}
+    return Result(data, "" if arguments.json else _text(models, objects, arguments, Screen.of_stdout()))
 
 
-def _text(models: list[Model], *, show_all: bool) -> str:
-    shown = models if show_all else [model for model in models if model.runnable]
+def _text(models: list[Model], objects: list[dict[str, Any]], arguments: argparse.Namespace, screen: Screen) -> str:
+    shown = [pair for pair in zip(models, objects, strict=True) if arguments.all or pair[0].runnable]
     hidden = len(models) - len(shown)
-    header = ("Name", "Hash", "Size", "Modified", "Type") + (("Framework", "Health", "Reason") if show_all else ())
-    lines = [table(header, [_row(model, show_all=show_all) for model in shown])] if shown else ["No model to show."]
+    rows = [_row(model, entry, arguments) for model, entry in shown]
+    lines = [table(_header(arguments), rows, screen)] if rows else ["No model to show."]
     if hidden:
-        lines.append(f"{hidden} more not whole or not runnable; `mlxk list --all` says why.")
+        lines.append(f"{hidden} more not whole or not runnable; `mlxk list --all --health` shows which.")
     return "\n".join(lines)
 
 
-def _row(model: Model, *, show_all: bool) -> tuple[str, ...]:
-    row = (
-        model.name,
-        (model.snapshot.commit or "-")[:7],
-        size(model.contents.size_bytes),
-        age(model.contents.modified_s),
-        kind(model),
-    )
-    if not show_all:
-        return row
-    return (*row, model.description.framework, "healthy" if model.healthy else "unhealthy", model.reason or "-")
+def _header(arguments: argparse.Namespace) -> tuple[str, ...]:
+    header = ["Name", "Hash", "Size", "Modified", "Src", "Type"]
+    if arguments.all or arguments.verbose:
+        header[5:5] = ["Clean", "Framework"] if arguments.verbose else ["Framework"]
+    if arguments.health:
+        header += ["Integrity", "Runtime"] if arguments.verbose else ["Health"]
+    return tuple(header)
+
+
+def _row(model: Model, entry: dict[str, Any], arguments: argparse.Namespace) -> Row:
+    word, colour = views.health(model)
+    cells = {
+        "Name": views.display_name(model, in_full=arguments.verbose),
+        "Hash": views.short_hash(model, entry["content_hash"]),
+        "Size": views.size(model.contents.size_bytes),
+        "Modified": views.age(model.contents.modified_s),
+        "Src": views.source(model, entry["clean"]),
+        "Clean": {True: "✓", False: "✗", None: "-"}[entry["clean"]],
+        "Framework": model.description.framework,
+        "Type": views.kind(model),
+        "Health": word,
+        "Integrity": word.rstrip("*"),
+        "Runtime": ("yes" if model.runnable else "no") if model.healthy else "-",
+    }
+    note = _reasons(model) if arguments.health and arguments.verbose else None
+    return Row(tuple(cells[name] for name in _header(arguments)), colour if arguments.health else None, note)
+
+
+def _reasons(model: Model) -> str | None:
+    """All that is wrong with the files; if nothing is, what is in the way of running it."""
+    return " ".join(problem.message for problem in model.problems) or model.obstacle

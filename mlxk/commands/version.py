@@ -1,11 +1,12 @@
-"""Print the version of mlxk."""
+"""Print the version of mlxk, and of the JSON that it prints."""
 
 from __future__ import annotations
 
 import argparse
 
-from mlxk import __version__
+from mlxk import __version__, system
 from mlxk.output import Result
+from mlxk.schemas import JSON_API_SPEC_VERSION
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -13,4 +14,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def execute(arguments: argparse.Namespace) -> Result:
-    return Result({"cli_version": __version__}, f"mlxk {__version__}")
+    data = {
+        "cli_version": __version__,
+        "json_api_spec_version": JSON_API_SPEC_VERSION,
+        "system": {"memory_total_bytes": system.memory_total_bytes()},
+    }
+    return Result(data, f"mlxk {__version__}")

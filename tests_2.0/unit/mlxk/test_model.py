@@ -7,19 +7,20 @@ import importlib
 import pytest
 
 from mlxk import cache, contents
-from mlxk.compatibility import MlxLm, obstacle
+from mlxk.compatibility import Package, Packages, obstacles
 from mlxk.model import describe
 
-INSTALLED = MlxLm.installed()
+INSTALLED = Packages.installed()
+ALL = frozenset({"text", "vision", "audio"})
 
 
 def described(hub, name="org/m"):
     return describe(name, contents.read(cache.current(hub.root, name)))
 
 
-def why_not(hub, mlx_lm=INSTALLED):
+def runtime(hub, packages=INSTALLED, engines=ALL):
     held = contents.read(cache.current(hub.root, "org/m"))
-    return obstacle(describe("org/m", held), held, mlx_lm)
+    return obstacles(describe("org/m", held), held, packages, engines)
 
 
 @pytest.mark.parametrize(
@@ -86,17 +87,17 @@ def test_the_context_length_may_stand_in_the_text_config(hub):
 def test_every_type_that_mlx_lm_renames_is_one_it_supports():
     renamed = importlib.import_module("mlx_lm.utils").MODEL_REMAPPING
 
-    assert [kind for kind in renamed if not INSTALLED.supports({"model_type": kind})] == []
+    assert [kind for kind in renamed if not INSTALLED.text.supports({"model_type": kind})] == []
 
 
 @pytest.mark.parametrize("kind", ["llama", "qwen2", "phi3", "mixtral", "gpt_oss", "lfm2-vl"])
 def test_types_that_mlx_lm_has_are_supported(kind):
-    assert INSTALLED.supports({"model_type": kind})
+    assert INSTALLED.text.supports({"model_type": kind})
 
 
 @pytest.mark.parametrize("kind", ["cache", "base", "rope_utils", "nothing_of_the_kind", None])
 def test_types_that_mlx_lm_lacks_are_not_supported(kind):
-    assert not INSTALLED.supports({"model_type": kind})
+    assert not INSTALLED.text.supports({"model_type": kind})
 
 
 @pytest.mark.parametrize(
@@ -105,25 +106,91 @@ def test_types_that_mlx_lm_lacks_are_not_supported(kind):
         ({"config.json": {"model_type": "never_heard_of"}}, "never_heard_of"),
         ({"config.json": {"model_type": "llama", "auto_map": {"AutoModel": "theirs.Model"}}}, "theirs.Model"),
         ({"config.json": {"model_type": "llama", "model_file": "theirs.py"}}, "theirs.py"),
-        ({"config.json": {"model_type": "whisper"}}, "audio"),
         ({"model.safetensors": None, "weights.00.safetensors": "mlx"}, "names that mlx-lm does not load"),
         ({"model.safetensors": "pt"}, "PyTorch"),
     ],
 )
-def test_what_is_in_the_way_is_said(hub, files, fragment):
+def test_what_is_in_the_way_of_text_is_said(hub, files, fragment):
     files = {key: hub.weights(form=value) if value in ("pt", "mlx") else value for key, value in files.items()}
     hub.add("org/m", files)
 
-    assert fragment in (why_not(hub) or "nothing")
+    assert fragment in (runtime(hub)["text"] or "nothing")
 
 
 def test_nothing_is_in_the_way_of_a_whole_llama(hub):
     hub.add("org/m")
 
-    assert why_not(hub) is None
+    assert runtime(hub) == {"text": None}
 
 
-def test_without_mlx_lm_no_model_runs_and_the_reason_says_so(hub):
-    hub.add("org/m")
+VISION = {"model_type": "qwen2_vl", "vision_config": {"depth": 1}}
+HEARING = {"model_type": "gemma3n", "audio_config": {"hidden_size": 1}, "vision_config": {"depth": 1}}
 
-    assert why_not(hub, MlxLm(None)) == "mlx-lm is not installed."
+
+@pytest.fixture
+def packages(tmp_path) -> Packages:
+    """Folders as mlx-vlm 0.7.10 and mlx-audio 0.6.2 have them, with two model types each, beside the mlx-lm that is installed."""
+    made = {
+        "vlm/models/qwen2_vl/__init__.py": "from .qwen2_vl import Model\n",
+        "vlm/models/gemma3n/__init__.py": "from .gemma3n import Model\n",
+        "vlm/utils.py": "",
+        "audio/stt/models/whisper/__init__.py": "from .whisper import Model\n",
+        "audio/stt/models/vibevoice_asr/__init__.py": "from .vibevoice_asr import Model\n",
+        "audio/stt/utils.py": 'MODEL_REMAPPING = {\n    "whisper": "whisper",\n    "vibevoice": "vibevoice_asr",  # renamed\n}\n',
+    }
+    for path, text in made.items():
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).write_text(text, encoding="utf-8")
+    vision = Package("mlx-vlm", str(tmp_path / "vlm"), "models", "utils.py")
+    audio = Package("mlx-audio", str(tmp_path / "audio"), "stt/models", "stt/utils.py")
+    return Packages(INSTALLED.text, vision, audio)
+
+
+@pytest.mark.parametrize(
+    ("config", "expected"),
+    [
+        (VISION, {"text": None, "vision": None}),
+        (HEARING, {"text": None, "vision": None, "audio": None}),
+        ({"model_type": "whisper"}, {"audio": None}),
+        ({"model_type": "vibevoice"}, {"audio": None}),
+        ({"model_type": "voxtral"}, {"audio": "The installed mlx-audio does not know the model type 'voxtral'."}),
+        (
+            {"model_type": "llava", "vision_config": {"depth": 1}},
+            {"text": None, "vision": "The installed mlx-vlm does not know the model type 'llava'."},
+        ),
+        ({"model_type": "bert"}, {}),
+    ],
+)
+def test_each_modality_is_judged_by_the_package_that_runs_it(hub, packages, config, expected):
+    hub.add("org/m", {"config.json": config})
+
+    assert runtime(hub, packages) == expected
+
+
+def test_a_modality_without_an_engine_does_not_run(hub, packages):
+    hub.add("org/m", {"config.json": VISION})
+
+    assert runtime(hub, packages, frozenset({"text"})) == {
+        "text": None,
+        "vision": "This version of mlxk has no engine for vision.",
+    }
+
+
+def test_speech_without_a_tokenizer_that_mlx_audio_reads_does_not_run(hub, packages):
+    hub.add("org/m", {"config.json": {"model_type": "whisper"}, "tokenizer.json": None, "tekken.json": {}})
+
+    assert runtime(hub, packages)["audio"] == "It has tekken.json and no tokenizer.json, which mlx-audio needs."
+
+
+@pytest.mark.parametrize(
+    ("config", "modality", "reason"),
+    [
+        ({"model_type": "llama"}, "text", "mlx-lm is not installed."),
+        (VISION, "vision", "mlx-vlm is not installed; `pip install mlxk[vision]` adds it."),
+        ({"model_type": "whisper"}, "audio", "mlx-audio is not installed; `pip install mlxk[audio]` adds it."),
+    ],
+)
+def test_without_its_package_a_modality_does_not_run_and_the_reason_says_what_to_do(hub, config, modality, reason):
+    hub.add("org/m", {"config.json": config})
+
+    assert runtime(hub, Packages.none())[modality] == reason
