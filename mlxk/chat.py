@@ -9,7 +9,7 @@ from typing import Any, Literal, Protocol
 Role = Literal["system", "user", "assistant"]
 
 # A model that goes on to write the other side's turn begins it in one of these ways.
-TURN_STARTS = ("\nHuman:", "\nAssistant:", "\nYou:")
+TURN_STARTS = tuple(f"{blank}{label}:" for label in ("Human", "Assistant", "You") for blank in ("\n", "\n\n"))
 
 _END_TOKENS = (
     *("</s>", "<|end|>", "<|im_end|>", "<|eot_id|>", "<|eom_id|>", "<|endoftext|>", "<|end_of_text|>", "<|return|>"),

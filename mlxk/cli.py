@@ -17,12 +17,20 @@ def main(argv: list[str] | None = None) -> int:
         return _say(HELP)
 
     try:
-        from mlxk.dispatch import dispatch  # noqa: PLC0415 - the rest of the tool
+        from mlxk import interrupts  # noqa: PLC0415 - it and the rest of the tool import more
+
+        interrupts.listen()
+        from mlxk.dispatch import dispatch  # noqa: PLC0415
+
+        return dispatch(argv)
     except KeyboardInterrupt:
         from mlxk.dispatch import interrupted  # noqa: PLC0415
 
         return interrupted(argv)
-    return dispatch(argv)
+    finally:
+        from mlxk import interrupts  # noqa: PLC0415
+
+        interrupts.ignore()  # while the interpreter ends it could only become a traceback
 
 
 def _say(text: str) -> int:

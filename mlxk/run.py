@@ -2,36 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import gc
+from collections.abc import Callable, Iterable, Iterator
 
-from mlxk import engines
-from mlxk.cache import find
-from mlxk.engines import Completion, Engine, Event, Generation, Text
-from mlxk.errors import GenerationFailed
+from mlxk import engines, interrupts
+from mlxk.engines import Completion, Engine, Event, Generation
 from mlxk.library import Library, Model
 
 
 def admit(library: Library, spec: str) -> Model:
     """The model that ``spec`` names, if it may be loaded."""
-    return library.admit(find(library.hub, spec))
+    return library.admit(library.locate(spec))
 
 
-def answer(
-    model: Model,
-    request: Generation,
-    show: Callable[[str], None] = lambda text: None,
-    load: Callable[[Model], Engine] = engines.load,
-) -> Completion:
-    """The whole answer; ``show`` gets each piece of it as soon as it is certain."""
-    engine = load(model)
-    completion = engines.complete(_shown(engine.stream(request, lambda: False), show))
+def load(model: Model) -> Engine:
+    """The model in memory. Whatever the libraries make of a Ctrl-C while they are imported, it ends this."""
+    gc.disable()  # importing makes a million objects that stay, and looking them through again and again takes 4 % of it
+    try:
+        return engines.load(model)
+    finally:
+        gc.enable()
+        interrupts.check()
+
+
+def answer(engine: Engine, request: Generation, show: Callable[[Event], None] = lambda event: None) -> Completion:
+    """The whole answer; ``show`` gets each piece of it as soon as it is certain. Ctrl-C raises KeyboardInterrupt."""
+    completion = engines.complete(_shown(engine.stream(request, interrupts.received), show))
     if completion is None:
-        raise GenerationFailed("The answer ended before it was finished.")
+        raise KeyboardInterrupt
     return completion
 
 
-def _shown(events: Iterator[Event], show: Callable[[str], None]) -> Iterator[Event]:
+def _shown(events: Iterable[Event], show: Callable[[Event], None]) -> Iterator[Event]:
     for event in events:
-        if isinstance(event, Text):
-            show(event.text)
+        show(event)
         yield event

@@ -27,12 +27,16 @@ class Sampling:
 
 @dataclass(frozen=True, slots=True)
 class Generation:
-    """A request: a conversation, or text to be continued as it is. ``max_tokens`` None: as many as the context allows."""
+    """A request: a conversation, or text to be continued as it is. ``max_tokens`` None: as many as the context allows.
+
+    ``look_past_end`` asks for the end tokens that come after the first, which costs the time of one token and more.
+    """
 
     prompt: tuple[Message, ...] | str
     max_tokens: int | None = None
     stop: tuple[str, ...] = ()
     sampling: Sampling = field(default_factory=Sampling)
+    look_past_end: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,26 +72,40 @@ class Started:
 
 @dataclass(frozen=True, slots=True)
 class Text:
+    """A piece of the answer."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Reasoning:
+    """A piece of what the model tells itself before it answers."""
+
     text: str
 
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """Always the last event, and the only one that says how it went."""
+    """Always the last event, and the only one that says how it went.
+
+    ``end_tokens`` are the texts of the tokens that ended it: none if something else did, several if the model emitted several
+    in a row and the request asked to look.
+    """
 
     finish_reason: FinishReason
     usage: Usage
     timings: Timings
+    end_tokens: tuple[str, ...] = ()
 
 
-Event = Started | Text | Finished
+Event = Started | Reasoning | Text | Finished
 
 
 class Engine(Protocol):
     """A loaded model, to be used on the thread that loaded it."""
 
     def stream(self, request: Generation, cancelled: Callable[[], bool]) -> Iterator[Event]:
-        """Started, any number of Text, then Finished. Ends without Finished once ``cancelled`` says so."""
+        """Started, any number of Reasoning and Text, then Finished. Ends without Finished once ``cancelled`` says so."""
         ...
 
     def close(self) -> None:
@@ -97,20 +115,28 @@ class Engine(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Completion:
+    """``reasoning`` is empty where there was none."""
+
     text: str
+    reasoning: str
     finish_reason: FinishReason
     usage: Usage
     timings: Timings
+    end_tokens: tuple[str, ...]
 
 
 def complete(events: Iterable[Event]) -> Completion | None:
     """The whole answer: its stream, joined. None if the stream was cancelled."""
-    pieces: list[str] = []
+    text: list[str] = []
+    reasoning: list[str] = []
     for event in events:
         if isinstance(event, Text):
-            pieces.append(event.text)
+            text.append(event.text)
+        elif isinstance(event, Reasoning):
+            reasoning.append(event.text)
         elif isinstance(event, Finished):
-            return Completion("".join(pieces), event.finish_reason, event.usage, event.timings)
+            joined = "".join(text), "".join(reasoning)
+            return Completion(*joined, event.finish_reason, event.usage, event.timings, event.end_tokens)
     return None
 
 

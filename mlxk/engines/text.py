@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import itertools
 import random
 import time
 from collections.abc import Callable, Collection, Generator, Iterator, Sequence
 from typing import Any, cast
 
 from mlxk import settings
+from mlxk.answer import Answer
 from mlxk.chat import TURN_STARTS, Message, end_tokens, render
 from mlxk.detokenize import IncrementalDecoder
-from mlxk.engines import Event, Finished, FinishReason, Generation, Sampling, Started, Text, Timings, Usage
+from mlxk.engines import Event, Finished, Generation, Reasoning, Sampling, Started, Text, Timings, Usage
 from mlxk.errors import ContextLengthExceeded, GenerationFailed, LoadFailed
 from mlxk.library import Model
-from mlxk.stop import StopMatcher
+from mlxk.reasoning import Part, find_format, split
 
 settings.prepare_ml_libraries()
 
@@ -28,6 +30,7 @@ from mlx_lm.utils import load  # noqa: E402
 _MAX_TOKENS = 32768  # where neither the request nor the model's context sets a bound
 _PREFILL_STEP = 512  # tokens between two looks at whether the request was cancelled
 _PENALTY_WINDOW = 20
+_MOST_FURTHER_ENDS = 4  # end tokens after the first that are looked for: enough to tell that there are several
 
 _Sampler = Callable[[mx.array], mx.array]
 _Processor = Callable[[mx.array, mx.array], mx.array]
@@ -40,7 +43,9 @@ class TextEngine:
         self._model = model
         self._tokenizer = tokenizer
         self._context_length = context_length
-        self._end_tokens = end_tokens(ends, _added_tokens(tokenizer))
+        added = _added_tokens(tokenizer)
+        self._end_tokens = end_tokens(ends, added)
+        self._format = find_format(str(tokenizer.chat_template or ""), added.values())
         self.load_time_s = 0.0
 
     @classmethod
@@ -62,36 +67,52 @@ class TextEngine:
         mx.clear_cache()
 
     def stream(self, request: Generation, cancelled: Callable[[], bool]) -> Iterator[Event]:
-        prompt = self._encode(request.prompt)
+        text = self._written(request.prompt)
+        prompt = self._encode(text, templated=self._templated(request.prompt))
         budget = self._budget(len(prompt), request.max_tokens)
         yield Started()
         decoder = IncrementalDecoder(self._decode)
-        stops = StopMatcher((*self._end_tokens.values(), *self._turn_starts(request.prompt), *request.stop))
-        reason: FinishReason = "length"
+        stops = (*self._turn_starts(request.prompt), *request.stop)
+        answer = Answer(split(self._format, text), self._end_tokens.values(), stops)
+        ended_by: list[str] = []
         clock = _Clock(len(prompt), self.load_time_s)
         with contextlib.closing(self._tokens(prompt, budget, request.sampling, cancelled)) as tokens:
             for token in tokens:
                 clock.tick()
                 if token in self._end_tokens:
-                    reason = "stop"
+                    further = self._further_ends(tokens) if request.look_past_end else ()
+                    ended_by = [self._end_tokens[token], *further]
                     break
-                if piece := stops.push(decoder.push(token)):
-                    yield Text(piece)
-                if stops.matched:
+                yield from map(_event, answer.push(decoder.push(token)))
+                if answer.complete:
                     break
         if cancelled():
             return
-        if piece := stops.push(decoder.finish()) + stops.finish():
-            yield Text(piece)
-        yield Finished("stop" if stops.matched else reason, clock.usage(), clock.timings())
+        yield from map(_event, answer.push(decoder.finish()))
+        yield from map(_event, answer.finish())
+        stopped = bool(ended_by) or answer.complete
+        yield Finished("stop" if stopped else "length", clock.usage(), clock.timings(), tuple(ended_by))
 
-    def _encode(self, prompt: tuple[Message, ...] | str) -> list[int]:
-        tokenizer = self._tokenizer
-        templated = not isinstance(prompt, str) and tokenizer.has_chat_template
+    def _further_ends(self, tokens: Iterator[int]) -> Iterator[str]:
+        following = itertools.takewhile(self._end_tokens.__contains__, itertools.islice(tokens, _MOST_FURTHER_ENDS))
+        return (self._end_tokens[token] for token in following)
+
+    def _templated(self, prompt: tuple[Message, ...] | str) -> bool:
+        return not isinstance(prompt, str) and bool(self._tokenizer.has_chat_template)
+
+    def _written(self, prompt: tuple[Message, ...] | str) -> str:
+        """The prompt as the text that the model continues."""
+        if isinstance(prompt, str):
+            return prompt
         try:
-            text = prompt if isinstance(prompt, str) else render(prompt, tokenizer if templated else None)
-        except (TemplateError, ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
-            raise GenerationFailed(f"The model's chat template does not take this conversation: {error}") from error
+            return render(prompt, self._tokenizer if self._templated(prompt) else None)
+        except (TemplateError, ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
+            why = " ".join(str(error).split()) or type(error).__name__
+            raise GenerationFailed(f"The model's chat template does not take this conversation: {why}") from error
+
+    def _encode(self, text: str, *, templated: bool) -> list[int]:
+        """A chat template writes the token that begins a text itself; so may a prompt."""
+        tokenizer = self._tokenizer
         begun = templated or (tokenizer.bos_token is not None and text.startswith(tokenizer.bos_token))
         tokens: list[int] = tokenizer.encode(text, add_special_tokens=not begun)
         if not tokens:
@@ -155,6 +176,10 @@ def destroy_streams() -> None:
 
 class _CancelledError(Exception):
     pass
+
+
+def _event(part: Part) -> Event:
+    return Reasoning(part.text) if part.kind == "reasoning" else Text(part.text)
 
 
 class _Clock:

@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 from bottle import Bottle, HTTPError, HTTPResponse, request, response  # type: ignore[import-untyped]
 
 from mlxk import cache, engines, settings
-from mlxk.engines import Event, Finished, Text
+from mlxk.engines import Event, Finished, Reasoning, Text
 from mlxk.errors import MlxkError, ModelNotFound, RequestError
 from mlxk.library import Library, Model
 from mlxk.server import replies
@@ -143,6 +143,8 @@ def _chunks(events: Iterator[Event], shape: replies.Shape, asked: ChatRequest) -
         for event in events:
             if isinstance(event, Text):
                 yield chunk({"content": event.text}, None)
+            elif isinstance(event, Reasoning):
+                yield chunk({"reasoning_content": event.text}, None)
             elif isinstance(event, Finished):
                 yield chunk({}, event.finish_reason)
                 if asked.include_usage:

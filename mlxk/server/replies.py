@@ -79,6 +79,8 @@ class Shape:
 
     def completion(self, answer: Completion) -> dict[str, Any]:
         message = {"role": "assistant", "content": answer.text, "refusal": None}
+        if answer.reasoning:
+            message["reasoning_content"] = answer.reasoning
         choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": answer.finish_reason}
         return {
             **self._head("chat.completion", [choice]),

@@ -12,7 +12,7 @@ import time
 import pytest
 
 from mlxk.compatibility import MlxLm
-from mlxk.engines import Finished, Started, Text, Timings, Usage
+from mlxk.engines import Finished, Reasoning, Started, Text, Timings, Usage
 from mlxk.errors import ContextLengthExceeded, GenerationFailed
 from mlxk.library import Library
 from mlxk.server.app import Policy, make_app
@@ -50,7 +50,7 @@ class Script:
                 time.sleep(0.005)
                 if words[-1] != "silently":
                     yield Text("x")
-            yield Text(f"{word} ")
+            yield Reasoning(f"{word} ") if word == "hm" else Text(f"{word} ")
         yield Finished("stop", Usage(3, len(words)), Timings(0.0, 0.1, 30.0, 9.0, 0.5))
 
     def close(self):
@@ -181,6 +181,18 @@ def test_the_stream_joined_is_the_batch_answer(client):
     chunks = events_of(client.chat("ä 🦊 日本 </s>", stream=True)[1])[:-1]
 
     assert "".join(chunk["choices"][0]["delta"].get("content", "") for chunk in chunks) == batch == "ä 🦊 日本 </s> "
+
+
+def test_reasoning_has_a_field_of_its_own_in_message_and_delta(client):
+    message = json.loads(client.chat("hm hm so")[1])["choices"][0]["message"]
+    chunks = events_of(client.chat("hm hm so", stream=True)[1])[:-1]
+
+    assert (message["reasoning_content"], message["content"]) == ("hm hm ", "so ")
+    assert [chunk["choices"][0]["delta"] for chunk in chunks[1:-1]] == [
+        {"reasoning_content": "hm "},
+        {"reasoning_content": "hm "},
+        {"content": "so "},
+    ]
 
 
 @pytest.mark.parametrize("word", ["fail", "crash"])

@@ -1,0 +1,50 @@
+"""What is shown of the text that a model writes: reasoning and answer apart, both ended at the first stop string."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+
+from mlxk.reasoning import Kind, Part, Splitter
+from mlxk.stop import StopMatcher
+
+
+class Answer:
+    """Passes the parts on that are certain. ``complete`` says that no more will come, whatever the model writes.
+
+    ``ends`` are the texts of end tokens, which end everything; ``stops`` are what a request or a chat adds, and end the
+    answer only: what a model reasons about must not cut it short.
+    """
+
+    def __init__(self, splitter: Splitter, ends: Collection[str], stops: Collection[str]) -> None:
+        self._splitter = splitter
+        self._matchers = {"reasoning": StopMatcher(ends), "answer": StopMatcher((*ends, *stops))}
+        self._kind: Kind | None = None
+
+    @property
+    def complete(self) -> bool:
+        return self._splitter.ended or self._stopped
+
+    def push(self, text: str) -> Iterator[Part]:
+        return self._matched(self._splitter.push(text))
+
+    def finish(self) -> Iterator[Part]:
+        yield from self._matched(self._splitter.finish())
+        yield from self._flush()
+
+    @property
+    def _stopped(self) -> bool:
+        return any(matcher.matched for matcher in self._matchers.values())
+
+    def _matched(self, parts: list[Part]) -> Iterator[Part]:
+        for part in parts:
+            if part.kind != self._kind:
+                yield from self._flush()
+                self._kind = part.kind
+            if self._stopped:
+                return
+            if text := self._matchers[part.kind].push(part.text):
+                yield Part(part.kind, text)
+
+    def _flush(self) -> Iterator[Part]:
+        if self._kind is not None and (text := self._matchers[self._kind].finish()):
+            yield Part(self._kind, text)

@@ -1,0 +1,50 @@
+"""Ctrl-C, remembered: code that swallows KeyboardInterrupt, as some libraries do while they are imported, cannot undo it."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from types import FrameType
+
+_received = False
+
+
+def listen() -> None:
+    """From now on SIGINT raises KeyboardInterrupt, and is remembered."""
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+        return  # whoever started us, as nohup does, wants it so
+    signal.signal(signal.SIGINT, _receive)
+    sys.unraisablehook = _complain
+
+
+def received() -> bool:
+    return _received
+
+
+def check() -> None:
+    """Raise KeyboardInterrupt if one was swallowed."""
+    if _received:
+        raise KeyboardInterrupt
+
+
+def forget() -> None:
+    """The interrupt has done what it was for."""
+    global _received  # noqa: PLW0603 - there is one SIGINT, and it belongs to the process
+    _received = False
+
+
+def ignore() -> None:
+    """The process is ending; an interrupt has nothing to add."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def _receive(number: int, frame: FrameType | None) -> None:
+    global _received  # noqa: PLW0603
+    _received = True
+    raise KeyboardInterrupt
+
+
+def _complain(unraisable: sys.UnraisableHookArgs) -> None:
+    """An interrupt within a finalizer cannot be raised; it is remembered, and is no fault to complain of."""
+    if unraisable.exc_type is not KeyboardInterrupt:
+        sys.__unraisablehook__(unraisable)
