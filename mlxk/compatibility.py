@@ -26,7 +26,7 @@ _ENTRY = re.compile(r'^\s*(?:\("([^"]+)", *"([^"]+)"\)|"([^"]+)"): *"([^"]+)"', 
 _SOURCE_MAX_BYTES = 4 << 20
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Package:
     """An installed package. ``root`` is its folder, or None where it is not installed.
 
@@ -66,7 +66,7 @@ class Package:
         return {(plain or kind, architecture): module for kind, architecture, plain, module in entries}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Packages:
     """What runs the models: mlx-lm text, mlx-vlm vision, mlx-audio speech."""
 

@@ -25,20 +25,21 @@ _DOCUMENTS = (
 WEIGHTS = (".safetensors", ".bin", ".gguf", ".npz")
 _DOCUMENT_MAX_BYTES = 64 << 20  # an index of a hundred thousand tensors is a tenth of it
 _LFS_MARK = b"version https://git-lfs.github.com/spec/"
-_LFS_MAX_BYTES = 200
+_LFS_MIN_BYTES, _LFS_MAX_BYTES = 100, 200  # its three lines: version, oid of 64 hex digits, size
 _HEADER_MAX_BYTES = 100 << 20  # the limit of the safetensors library itself
 _COMMON_HEADER_BYTES = 16 << 10  # read at once with its length; a longer one is read again
 _README_BYTES = 64 << 10
 
 
-@dataclass(frozen=True, slots=True)
+# eq=False, here and in the other modules that every start reads: writing a comparison costs 2 ms per class, and nobody compares.
+@dataclass(frozen=True, slots=True, eq=False)
 class Unreadable:
     """A document or header that is there and says nothing; ``why`` completes "it ..."."""
 
     why: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class WeightsHeader:
     """What a safetensors file says of itself: how long it must be, and the ``format`` that its writer noted."""
 
@@ -46,11 +47,11 @@ class WeightsHeader:
     format: str | None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Contents:
     """File names are relative to the snapshot, with forward slashes; a size of None is a link to nothing, or no file.
 
-    ``unreadable``: folders that cannot be listed. ``unfinished``: blobs of the model whose download did not end.
+    ``readme`` is empty where the weights say themselves that MLX wrote them. ``unreadable``: folders that cannot be listed.
     """
 
     files: Mapping[str, int | None]
@@ -59,11 +60,11 @@ class Contents:
     modified_s: float
     documents: Mapping[str, dict[str, Any] | Unreadable]
     headers: Mapping[str, WeightsHeader | Unreadable]
+    written_by_mlx: bool
     lfs_pointers: frozenset[str]
     tokenizer_cut: bool
     readme: str
-    unreadable: tuple[str, ...] = ()
-    unfinished: tuple[str, ...] = ()
+    unreadable: tuple[str, ...]
 
     def document(self, name: str) -> dict[str, Any]:
         """The document, or an empty one where it is missing or unreadable."""
@@ -75,22 +76,24 @@ def read(snapshot: Snapshot) -> Contents:
     """Read it once. A file that vanishes or cannot be read meanwhile is reported, never raised."""
     root = f"{snapshot.folder}/"
     files, blobs, unreadable = _walk(root)
-    small = [name for name, size in files.items() if size is not None and 0 < size < _LFS_MAX_BYTES]
+    small = [name for name, size in files.items() if size is not None and _LFS_MIN_BYTES < size < _LFS_MAX_BYTES]
     pointers = frozenset(name for name in small if _LFS_MARK in read_part(root + name, 100))
     weights = weight_files(files)
     judged = [name for name in weights if files[name] and name.endswith((".safetensors", ".gguf")) and name not in pointers]
+    headers = {name: _header(root + name) for name in judged}
+    written_by_mlx = any(isinstance(header, WeightsHeader) and header.format == "mlx" for header in headers.values())
     return Contents(
         files=files,
         weights=weights,
         size_bytes=sum(blobs.values()),
         modified_s=_modified_s(snapshot.folder),
         documents={name: _document(root + name, files[name] or 0) for name in _DOCUMENTS if name in files},
-        headers={name: _header(root + name) for name in judged},
+        headers=headers,
+        written_by_mlx=written_by_mlx,
         lfs_pointers=pointers,
-        tokenizer_cut="tokenizer.json" in files and not _is_whole_object(root + "tokenizer.json", files["tokenizer.json"] or 0),
-        readme=read_part(root + "README.md", _README_BYTES).decode("utf-8", "replace") if "README.md" in files else "",
+        tokenizer_cut="tokenizer.json" in files and not _ends_as_object(root + "tokenizer.json", files["tokenizer.json"] or 0),
+        readme="" if written_by_mlx else read_part(root + "README.md", _README_BYTES).decode("utf-8", "replace"),
         unreadable=unreadable,
-        unfinished=_unfinished(snapshot) if snapshot.cached else (),
     )
 
 
@@ -148,7 +151,7 @@ def _modified_s(folder: str) -> float:
     return 0.0
 
 
-def _unfinished(snapshot: Snapshot) -> tuple[str, ...]:
+def unfinished(snapshot: Snapshot) -> tuple[str, ...]:
     """The blobs of this model that a download has begun and not finished, whichever snapshot they are for."""
     try:
         blobs = os.listdir(f"{snapshot.folder.partition('/snapshots')[0]}/blobs")  # noqa: PTH208
@@ -170,10 +173,9 @@ def _document(path: str, length: int) -> dict[str, Any] | Unreadable:
     return loaded if isinstance(loaded, dict) else Unreadable("is not a JSON object")
 
 
-def _is_whole_object(path: str, length: int) -> bool:
-    """Whether the file begins and ends as a JSON object does. A cut one does not; parsing it takes 0.1 s and more."""
-    start, end = read_part(path, 64), read_part(path, 64, max(0, length - 64))
-    return start.lstrip().startswith(b"{") and end.rstrip().endswith(b"}")
+def _ends_as_object(path: str, length: int) -> bool:
+    """Whether the file ends as a JSON object does. A cut one does not; parsing a tokenizer takes 0.1 s and more."""
+    return read_part(path, 64, max(0, length - 64)).rstrip().endswith(b"}")
 
 
 def _header(path: str) -> WeightsHeader | Unreadable:

@@ -38,7 +38,7 @@ _PREPROCESSORS = ("preprocessor_config.json", "processor_config.json")
 _PARTIAL = (".tmp", ".partial", ".incomplete")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Problem:
     """``message`` is a sentence; ``path`` is the file to blame, if there is one."""
 
@@ -59,6 +59,11 @@ def problems(contents: Contents, *, reads_text: bool, reads_images: bool) -> tup
     if reads_images:
         found += _preprocessor(contents)
     return tuple(found)
+
+
+def unfinished(blobs: Iterable[str]) -> tuple[Problem, ...]:
+    """Of a model that lacks files: the downloads that could have brought them."""
+    return tuple(Problem("partial_file", f"{blob} is a download that did not finish.", blob) for blob in blobs)
 
 
 def _unreadable(contents: Contents) -> Iterator[Problem]:
@@ -92,26 +97,24 @@ def _weights(contents: Contents) -> Iterator[Problem]:
                 f"{name} has {size:,} bytes, and its header declares {declared:,}.",
                 name,
             )
-    missing = list(_shards(contents))
-    yield from missing
-    if missing or not contents.weights:
-        yield from (Problem("partial_file", f"{name} is a download that did not finish.", name) for name in contents.unfinished)
+    yield from _shards(contents)
 
 
 def _shards(contents: Contents) -> Iterator[Problem]:
     """What an index names must be there. Numbered shards without an index are missing it, and maybe each other."""
-    indexed: set[str] = set()
-    for index, suffix in _INDEXES.items():
-        applies = not contents.weights or any(name.endswith(suffix) for name in contents.weights)
-        if index not in contents.documents or not applies:
-            continue
-        indexed.add(suffix)
+    kinds = {name[name.rfind(".") :] for name in contents.weights}
+    indexed = {
+        suffix: index for index, suffix in _INDEXES.items() if index in contents.documents and (not kinds or suffix in kinds)
+    }
+    for index in indexed.values():
         weight_map = contents.document(index).get("weight_map")
         if not isinstance(weight_map, dict) or not weight_map:
             yield Problem("index_invalid", f"{index} has no weight_map that can be read.", index)
         else:
             yield from _missing(contents, set(map(str, weight_map.values())), index)
-    numbered = [match for name in contents.weights if "-of-" in name and (match := _SHARD.fullmatch(name))]
+    if kinds <= indexed.keys():
+        return
+    numbered = [match for name in contents.weights if (match := _SHARD.fullmatch(name))]
     for stem, suffix in sorted({(match[1], match[4]) for match in numbered if match[4] not in indexed}):
         yield from _unindexed(contents, stem, suffix, {match[3] for match in numbered if match[1] == stem})
 
@@ -135,12 +138,11 @@ def _missing(contents: Contents, shards: Iterable[str], source: str) -> Iterator
 
 def _strays(contents: Contents) -> Iterator[Problem]:
     for name, size in contents.files.items():
-        base = name.rpartition("/")[2].lower()
         if size is None:
             yield Problem("link_broken", f"{name} is a link to a file that is not there, or no file at all.", name)
         elif name in contents.lfs_pointers:
             yield Problem("lfs_pointer", f"{name} is a Git LFS pointer, not the file itself.", name)
-        elif base.endswith(_PARTIAL) or "partial" in base:
+        elif name.endswith(_PARTIAL) or "partial" in name.rpartition("/")[2].lower():
             yield Problem("partial_file", f"{name} is left of a download that did not finish.", name)
 
 
@@ -150,7 +152,9 @@ def _tokenizer(contents: Contents, *, needed: bool) -> Iterator[Problem]:
         yield Problem("tokenizer_invalid", f"tokenizer_config.json {config.why}.", "tokenizer_config.json")
     if "tokenizer.json" in contents.files:
         if contents.tokenizer_cut and "tokenizer.json" not in contents.lfs_pointers:
-            yield Problem("tokenizer_invalid", "tokenizer.json is empty, cut short or not JSON.", "tokenizer.json")
+            yield Problem(
+                "tokenizer_invalid", "tokenizer.json is empty or cut short: it does not end as JSON does.", "tokenizer.json"
+            )
     elif config is not None or (needed and not any(name in contents.files for name in _TOKENIZERS)):
         yield Problem("tokenizer_missing", "tokenizer.json is missing.", "tokenizer.json")
 

@@ -7,16 +7,18 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from mlxk import cache, contents, memory, settings, workspace
+from mlxk import cache, contents, settings, workspace
 from mlxk.cache import Snapshot
 from mlxk.compatibility import Modality, Packages, general_obstacle, obstacles
 from mlxk.contents import Contents
 from mlxk.errors import ModelNotFound, ModelNotRunnable, ModelUnhealthy
-from mlxk.health import Problem, problems
+from mlxk.health import Problem, problems, unfinished
 from mlxk.model import Description, describe
 
+_LACKING = ("no_snapshot", "weights_missing", "shard_missing")
 
-@dataclass(frozen=True, slots=True)
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Model:
     """Everything known of one snapshot. ``runtime`` is, for each modality that it declares, what is in its way, or None."""
 
@@ -56,7 +58,7 @@ class Model:
         return sum(self.contents.files[name] or 0 for name in self.contents.weights)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Library:
     """A hub cache and a folder of workspaces, seen with the packages that are installed."""
 
@@ -96,6 +98,8 @@ class Library:
         described = describe(snapshot.name, held)
         reads_images = "vision" in described.capabilities
         found = problems(held, reads_text=described.reads_text, reads_images=reads_images)
+        if snapshot.cached and any(problem.code in _LACKING for problem in found):
+            found += unfinished(contents.unfinished(snapshot))
         return Model(snapshot, held, described, found, obstacles(described, held, self.packages))
 
     def admit(self, snapshot: Snapshot, reclaimable_bytes: int = 0, modality: Modality = "text") -> Model:
@@ -112,6 +116,8 @@ class Library:
             raise ModelNotRunnable(f"{model.name} cannot be run. {said}")
         if (obstacle := model.runtime[modality]) is not None:
             raise ModelNotRunnable(f"{model.name} cannot be run. {obstacle}")
+        from mlxk import memory  # noqa: PLC0415 - for loading only, and it takes a while to import
+
         available = memory.available_bytes()
         memory.check_fits(model.name, model.weights_bytes, available and available + reclaimable_bytes)
         return model

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from mlxk.contents import Contents, WeightsHeader
+from mlxk.contents import Contents
 
 Framework = Literal["MLX", "GGUF", "PyTorch", "Unknown"]
 Kind = Literal["chat", "base", "embedding", "audio", "unknown"]
@@ -27,7 +27,7 @@ _MLX_LIBRARY = re.compile(r"^library_name:\s*[\"']?mlx\b", re.MULTILINE)
 _MLX_TAG = re.compile(r"^\s*-\s*[\"']?mlx[\"']?\s*$|^tags:\s*\[.*\bmlx\b.*\]", re.MULTILINE)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Description:
     """``architecture`` is config.json's own model_type; ``kind`` is what people want it for."""
 
@@ -60,10 +60,10 @@ def describe(name: str, contents: Contents) -> Description:
 
 
 def _framework(name: str, contents: Contents) -> Framework:
+    if contents.written_by_mlx or name.startswith("mlx-community/") or "quantization" in contents.document("config.json"):
+        return "MLX"
     front = _FRONT_MATTER.match(contents.readme)
-    tagged = front is not None and bool(_MLX_LIBRARY.search(front[1]) or _MLX_TAG.search(front[1]))
-    written = any(isinstance(header, WeightsHeader) and header.format == "mlx" for header in contents.headers.values())
-    if name.startswith("mlx-community/") or tagged or written or "quantization" in contents.document("config.json"):
+    if front is not None and (_MLX_LIBRARY.search(front[1]) or _MLX_TAG.search(front[1])):
         return "MLX"
     if any(file.endswith(".gguf") for file in contents.files):
         return "GGUF"
@@ -113,7 +113,8 @@ def _reads_images(architecture: str | None, contents: Contents) -> bool:
     if "video_preprocessor_config.json" in contents.files:
         return False
     embedded = config.get("preprocessor_config")
-    places = [embedded if isinstance(embedded, dict) else {}, *map(contents.document, _PROCESSORS)]
+    places = [contents.document(name) for name in _PROCESSORS if name in contents.documents]
+    places += [embedded] if isinstance(embedded, dict) else []
     for_video = any("temporal_patch_size" in place or "AutoVideoProcessor" in str(place.get("auto_map")) for place in places)
     return any(key in place for place in places for key in _IMAGE_KEYS) and not for_video
 

@@ -25,7 +25,7 @@ _UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e
 Colour = Literal["green", "red", "yellow", "bold", "dim"]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Result:
     """What a command found out: ``data`` for programs, ``text`` for people."""
 
@@ -33,7 +33,7 @@ class Result:
     text: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Screen:
     """Where text for people goes. ``width`` in columns is None where lines may be as long as they like: into a file or pipe."""
 
@@ -50,7 +50,7 @@ class Screen:
         return f"\x1b[{_COLOURS[colour]}m{text}\x1b[0m" if self.coloured and colour is not None else text
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Row:
     """A line of a table. ``colour`` is for its last cell; ``note`` is a sentence below it."""
 

@@ -14,7 +14,7 @@ _REQUIRED = {"mlxk_version": str, "created_at": str, "managed": bool, "operation
 _SENTINEL_MAX_BYTES = 16 << 20
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Sentinel:
     """What the sentinel file says; ``document`` is all of it."""
 

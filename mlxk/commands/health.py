@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import argparse
+from typing import Any
 
 from mlxk import views
-from mlxk.library import Library, Model
+from mlxk.library import Library
 from mlxk.output import Result, Screen, plain, wrap
 
 
@@ -16,28 +17,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def execute(arguments: argparse.Namespace) -> Result:
-    models = list(Library.of_user().models(arguments.pattern))
-    entries = [views.health_entry(model) for model in models]
+    entries = [views.health_entry(model) for model in Library.of_user().models(arguments.pattern)]
     healthy = [entry for entry in entries if entry["status"] == "healthy"]
     unhealthy = [entry for entry in entries if entry["status"] == "unhealthy"]
     summary = {"total": len(entries), "healthy_count": len(healthy), "unhealthy_count": len(unhealthy)}
     data = {"healthy": healthy, "unhealthy": unhealthy, "summary": summary}
-    return Result(data, "" if arguments.json else _text(models, Screen.of_stdout()))
+    return Result(data, "" if arguments.json else _text(entries, summary, Screen.of_stdout()))
 
 
-def _text(models: list[Model], screen: Screen) -> str:
-    healthy = sum(model.healthy for model in models)
+def _text(entries: list[dict[str, Any]], summary: dict[str, int], screen: Screen) -> str:
     lines = []
-    if len(models) != 1:
-        lines.append(f"Summary: total {len(models)}, healthy {healthy}, unhealthy {len(models) - healthy}")
-    for model in models:
-        lines += _judged(model, screen)
-    return "\n".join(lines)
+    if len(entries) != 1:
+        lines.append("Summary: total {total}, healthy {healthy_count}, unhealthy {unhealthy_count}".format(**summary))
+    return "\n".join(lines + [line for entry in entries for line in _judged(entry, screen)])
 
 
-def _judged(model: Model, screen: Screen) -> list[str]:
-    name = plain(model.name)
-    if model.healthy:
+def _judged(entry: dict[str, Any], screen: Screen) -> list[str]:
+    name, problems = plain(entry["name"]), entry["problems"]
+    if not problems:
         return [f"{screen.paint('healthy  ', 'green')} {name} — all files are there and complete"]
-    first = f"{screen.paint('unhealthy', 'red')} {name} — {len(model.problems)} problem{'s' if len(model.problems) > 1 else ''}"
-    return [first, *(line for problem in model.problems for line in wrap(f"{problem.code}: {problem.message}", screen, "  "))]
+    first = f"{screen.paint('unhealthy', 'red')} {name} — {len(problems)} problem{'s' if len(problems) > 1 else ''}"
+    return [first, *(line for found in problems for line in wrap(f"{found['code']}: {found['message']}", screen, "  "))]

@@ -21,19 +21,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def execute(arguments: argparse.Namespace) -> Result:
-    models = list(Library.of_user().models(arguments.pattern))
-    objects = [views.model_object(model) for model in models]
-    if is_path(arguments.pattern):
-        for shown, model in zip(objects, models, strict=True):
-            shown["display_name"] = views.display_name(model, in_full=arguments.pattern.startswith("/"))
-    data = {"models": objects, "count": len(models), "system": {"memory_total_bytes": system.memory_total_bytes()}}
-    return Result(data, "" if arguments.json else _text(models, objects, arguments, Screen.of_stdout()))
+    screen = Screen.of_stdout()
+    objects: list[dict[str, Any]] = []
+    rows: list[Row] = []
+    for model in Library.of_user().models(arguments.pattern):  # one at a time: a thousand configurations fill the memory
+        objects.append(views.model_object(model))
+        if is_path(arguments.pattern):
+            objects[-1]["display_name"] = views.display_name(model, in_full=arguments.pattern.startswith("/"))
+        if not arguments.json and (arguments.all or model.runnable):
+            rows.append(_row(model, objects[-1], arguments))
+    data = {"models": objects, "count": len(objects), "system": {"memory_total_bytes": system.memory_total_bytes()}}
+    return Result(data, "" if arguments.json else _text(rows, len(objects) - len(rows), arguments, screen))
 
 
-def _text(models: list[Model], objects: list[dict[str, Any]], arguments: argparse.Namespace, screen: Screen) -> str:
-    shown = [pair for pair in zip(models, objects, strict=True) if arguments.all or pair[0].runnable]
-    hidden = len(models) - len(shown)
-    rows = [_row(model, entry, arguments) for model, entry in shown]
+def _text(rows: list[Row], hidden: int, arguments: argparse.Namespace, screen: Screen) -> str:
     lines = [table(_header(arguments), rows, screen)] if rows else ["No model to show."]
     if hidden:
         lines.append(f"{hidden} more not whole or not runnable; `mlxk list --all --health` shows which.")
