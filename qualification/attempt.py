@@ -160,6 +160,7 @@ class _Process:
             survivors=result.survivors,
             duration_s=result.duration_s,
             peak_bytes=result.peak_bytes,
+            finished="ended" in told,
         )
         return ended, records.written_since(self._order.tests, before, self._cell.id)
 
@@ -169,7 +170,19 @@ class _Process:
     def _argv(self, context: Path) -> Iterator[str]:
         project = self._order.project
         yield from (str(self._order.python), "-m", "pytest", "-c", str(project / "pyproject.toml"), "--rootdir", str(project))
-        yield from ("-p", "pytest_timeout", "-p", "no:cacheprovider", "--basetemp", str(self._scratch / "tmp" / "pytest"))
+        yield from ("-o", "addopts=", "--import-mode=importlib", "--strict-markers", "--strict-config")
+        yield from (
+            "-W",
+            "error::pytest.PytestCollectionWarning",
+            "-p",
+            "qualification.plugin",
+            "-p",
+            "pytest_timeout",
+            "-p",
+            "no:cacheprovider",
+            "--basetemp",
+            str(self._scratch / "tmp" / "pytest"),
+        )
         yield from ("--cell", str(context), "--report-output", str(self._order.tests))
         yield from ("-o", f"timeout={self._cell.timeout_s * _TEST_TIMEOUT_SHARE:g}", "-v", "-rfEs")
         if self._cell.marks:

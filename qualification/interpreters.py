@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
+
+from qualification import settings
 
 _PROBE_TIMEOUT_S = 20
 
@@ -31,20 +32,17 @@ def missing_sentence(version: str) -> str:
 def _candidates(version: str) -> Iterator[Path]:
     if f"{sys.version_info.major}.{sys.version_info.minor}" == version:
         yield Path(sys.executable)
-    for directory in os.get_exec_path():
-        if not directory.endswith("/shims"):
-            yield Path(directory) / f"python{version}"
-    for root, pattern in _MANAGED:
-        managed = Path(os.path.expandvars(root)).expanduser()
-        yield from sorted(managed.glob(pattern.format(version)), key=_patch_release, reverse=True)
+    for directory in settings.search_path():
+        if directory.name != "shims":
+            yield directory / f"python{version}"
+    for managed, pattern in ((settings.pyenv_root() / "versions", "{0}.*/bin/python"), *_MANAGED):
+        yield from sorted(managed.expanduser().glob(pattern.format(version)), key=_patch_release, reverse=True)
 
 
 _MANAGED = (
-    ("$PYENV_ROOT/versions", "{0}.*/bin/python"),
-    ("~/.pyenv/versions", "{0}.*/bin/python"),
-    ("~/.local/share/uv/python", "cpython-{0}.*/bin/python"),
-    ("~/.asdf/installs/python", "{0}.*/bin/python"),
-    ("~/.local/share/mise/installs/python", "{0}.*/bin/python"),
+    (Path("~/.local/share/uv/python"), "cpython-{0}.*/bin/python"),
+    (Path("~/.asdf/installs/python"), "{0}.*/bin/python"),
+    (Path("~/.local/share/mise/installs/python"), "{0}.*/bin/python"),
 )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
@@ -36,6 +37,8 @@ class Ended:
     survivors: tuple[str, ...]
     duration_s: float
     peak_bytes: int
+    finished: bool = True
+    """Whether pytest said that its session was over, as it does not when a test ends the process."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,10 +92,19 @@ def _end(ended: Ended, records: Sequence[Mapping[str, Any]]) -> Judged | None:
         )
     if not ended.collected or ended.returncode == _NONE_COLLECTED:
         return Judged("harness_error", "no test was collected, so the cell proves nothing")
-    unfinished = set(ended.collected) - {record["test"] for record in records}
-    if ended.running or ended.returncode == _INTERRUPTED or unfinished:
-        missing = f"{len(unfinished)} of {len(ended.collected)} tests unrecorded"
+    return _completeness(ended, ended.collected, records)
+
+
+def _completeness(ended: Ended, collected: Sequence[str], records: Sequence[Mapping[str, Any]]) -> Judged | None:
+    """Every collected test is recorded, each once and nothing else, and pytest says the same of them as the records do."""
+    during = f" in {ended.running}" if ended.running else ""
+    recorded = Counter(record["test"] for record in records if record.get("phase") != "collect")
+    unfinished = set(collected) - set(recorded)
+    if ended.running or ended.returncode == _INTERRUPTED or unfinished or not ended.finished:
+        missing = f"{len(unfinished)} of {len(collected)} tests unrecorded"
         return Judged("crashed", f"ended with code {ended.returncode}{during} and {missing}")
+    for stranger in recorded - Counter(collected):
+        return Judged("harness_error", f"more records than tests: {stranger} was recorded, and not run, or not so often")
     if ended.returncode not in (0, _TESTS_FAILED):
         return Judged("harness_error", f"pytest ended with code {ended.returncode}; see the log")
     if ended.returncode == _TESTS_FAILED and not _failed(records):

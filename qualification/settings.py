@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from pathlib import Path
 
 
@@ -10,14 +11,34 @@ def mint_root() -> Path:
     """Where minted models are kept: ``$QUALIFICATION_MINT_ROOT``, else below the user's cache directory."""
     explicit = os.environ.get("QUALIFICATION_MINT_ROOT")
     if explicit:
-        return Path(explicit)
+        return Path(explicit).expanduser().absolute()
     return _cache_home() / "mlxk-qualification" / "mint"
 
 
 def hf_home() -> Path:
     """The user's Hugging Face home: ``$HF_HOME``, else the client's default."""
     explicit = os.environ.get("HF_HOME")
-    return Path(explicit) if explicit else _cache_home() / "huggingface"
+    return Path(explicit).expanduser().absolute() if explicit else _cache_home() / "huggingface"
+
+
+def scratch() -> Path:
+    """Where this process puts temporary files: in a cell, a directory of its own."""
+    return Path(os.environ.get("TMPDIR") or tempfile.gettempdir())
+
+
+def whole() -> dict[str, str]:
+    """All variables of this process, for a child that is to see what we see."""
+    return dict(os.environ)
+
+
+def search_path() -> list[Path]:
+    """The directories in which commands are looked for."""
+    return [Path(directory) for directory in os.get_exec_path()]
+
+
+def pyenv_root() -> Path:
+    """``$PYENV_ROOT``, else where pyenv puts itself."""
+    return Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv")
 
 
 def inherited() -> dict[str, str]:

@@ -192,7 +192,7 @@ def _attempts(cell: str, events: Sequence[Mapping[str, Any]], record: _Record) -
         if len(lines) != event["tests"]["recorded"] or records.digest(raw for _, _, raw in lines) != event["tests"]["sha256"]:
             sentence = f"the test records of {cell} are not those that the journal remembers"
             yield Reason("INVALID", "records_changed", sentence, (_evidence(event),))
-        elif event["outcome"] == "passed" and not _shows_a_pass(lines):
+        elif event["outcome"] == "passed" and (len(lines) != event["tests"]["collected"] or not _shows_a_pass(lines)):
             sentence = f"{cell} is said to have passed, and its test records do not show that"
             yield Reason("INVALID", "pass_unproven", sentence, (_evidence(event), *(f"tests:{number}" for number, _, _ in lines)))
 

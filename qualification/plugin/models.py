@@ -6,7 +6,6 @@ finds in the user's cache, else what is minted.
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -131,7 +130,7 @@ def _of_cell(model: Model | None) -> tuple[Model, ...]:
     """The cell's model, provided that the tool under test lists it as healthy, runnable and of this modality."""
     if model is None:
         return ()
-    found = portfolio.resolve("discovered", portfolio.listed(tool(), dict(os.environ)))
+    found = portfolio.resolve("discovered", portfolio.listed(tool(), settings.whole()))
     if not any(each.model_id == model.model_id and each.modality == model.modality for each in found):
         listed = ", ".join(f"{each.model_id} ({each.modality})" for each in found) or "no runnable model"
         raise pytest.UsageError(f"`mlxk list --json` shows {listed}, and the cell is for {model.model_id} ({model.modality})")
@@ -139,7 +138,7 @@ def _of_cell(model: Model | None) -> tuple[Model, ...]:
 
 
 def _of_user(config: pytest.Config) -> tuple[Model, ...]:
-    environment = {**os.environ, "HF_HOME": str(settings.hf_home())}
+    environment = {**settings.whole(), "HF_HOME": str(settings.hf_home())}
     chosen = portfolio.resolve("auto", portfolio.listed(tool(), environment))
     if any(model.origin == "minted" for model in chosen):
         home = settings.mint_root() / "home"

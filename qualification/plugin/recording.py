@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import platform
+from collections.abc import Sequence
 from datetime import datetime, timezone
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
@@ -13,7 +15,7 @@ from typing import Any
 import psutil
 import pytest
 
-from qualification import records
+from qualification import records, settings
 from qualification.plugin.context import Cell
 
 _NAMED_PACKAGES = ("mlx", "mlx-lm", "huggingface-hub", "transformers", "bottle", "waitress")
@@ -24,17 +26,23 @@ class Progress:
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self._process = os.getpid()
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         self._tell(collected=[item.nodeid for item in session.items])
 
+    def pytest_sessionfinish(self) -> None:
+        self._tell(ended=True)
+
     def pytest_runtest_logstart(self, nodeid: str) -> None:
         self._tell(running=nodeid)
 
-    def pytest_runtest_logfinish(self, nodeid: str) -> None:
-        self._tell(running=None, finished=nodeid)
+    def pytest_runtest_logfinish(self) -> None:
+        self._tell(running=None)
 
     def _tell(self, **facts: Any) -> None:
+        if os.getpid() != self._process:  # a test forked: what its child lives through is no progress of ours
+            return
         with self._path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(facts) + "\n")
 
@@ -47,6 +55,21 @@ class Recorder:
         self._cell = cell
         self._phases: list[pytest.TestReport] = []
         self._reruns = 0
+        self._process = os.getpid()
+        self._found: dict[str, pytest.Item] = {}
+
+    def pytest_itemcollected(self, item: pytest.Item) -> None:
+        self._found[item.nodeid] = item
+
+    def pytest_deselected(self, items: Sequence[pytest.Item]) -> None:
+        for item in items:
+            self._found.pop(item.nodeid, None)
+
+    def pytest_collection_finish(self, session: pytest.Session) -> None:
+        """A test that something dropped without telling pytest is a failure: nobody would miss it otherwise."""
+        kept = {item.nodeid for item in session.items}
+        for nodeid in self._found.keys() - kept:
+            self._record_collection(nodeid, "failed", "it was collected, and dropped without being deselected")
 
     def pytest_runtest_logstart(self) -> None:
         self._phases = []
@@ -60,13 +83,12 @@ class Recorder:
             self._phases.append(report)
 
     def pytest_runtest_logfinish(self, nodeid: str) -> None:
-        if not self._phases:
+        if not self._phases or os.getpid() != self._process:
             return
-        decisive = _decisive(self._phases)
         start, stop = self._phases[0].start, self._phases[-1].stop
-        fixed = {"test": nodeid, "outcome": decisive.outcome, **self._common(start, stop)}
-        if decisive.outcome != "passed":
-            fixed |= {"phase": decisive.when, "reason": _reason(decisive)}
+        fixed = {"test": nodeid, **_ending(self._phases), **self._common(start, stop)}
+        if "reason" in fixed:
+            fixed["reason"] = self._without_paths(fixed["reason"])
         if self._reruns:
             fixed["reruns"] = self._reruns
         sections = list(self._phases[-1].user_properties)
@@ -75,12 +97,23 @@ class Recorder:
         records.append(self._path, records.compose(fixed, sections))
 
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
-        """A module that cannot be collected is a failure with a record of its own."""
-        if report.failed:
-            now = datetime.now(timezone.utc).timestamp()
-            reason = str(report.longrepr).strip().splitlines()[-1]
-            fixed = {"test": report.nodeid or "collection", "outcome": "failed", "phase": "setup", "reason": reason}
-            records.append(self._path, records.compose({**fixed, **self._common(now, now)}, ()))
+        """A module that cannot be collected, or skips itself as a whole, has a record of its own."""
+        if report.skipped:
+            self._record_collection(report.nodeid, "skipped", _skip_reason(report.longrepr))
+        elif report.failed:
+            self._record_collection(report.nodeid or "collection", "failed", str(report.longrepr).strip().splitlines()[-1])
+
+    def _record_collection(self, nodeid: str, outcome: str, reason: str) -> None:
+        now = datetime.now(timezone.utc).timestamp()
+        fixed = {"test": nodeid, "outcome": outcome, "phase": "collect", "reason": self._without_paths(reason)}
+        records.append(self._path, records.compose({**fixed, **self._common(now, now)}, ()))
+
+    def _without_paths(self, text: str) -> str:
+        """A record goes to others: where this machine keeps things is none of their business."""
+        project = ((self._cell.project, "<project>"),) if self._cell else ()
+        for path, name in (*project, (settings.scratch(), "<scratch>"), (Path.home(), "~")):
+            text = text.replace(str(path), name)
+        return text
 
     def _common(self, start: float, stop: float) -> dict[str, Any]:
         common: dict[str, Any] = {
@@ -100,24 +133,34 @@ class Recorder:
         return common
 
 
-def _decisive(phases: list[pytest.TestReport]) -> pytest.TestReport:
-    """The phase that names the outcome: the first that failed, else the first that skipped, else the last."""
+def _ending(phases: Sequence[pytest.TestReport]) -> dict[str, Any]:
+    """Outcome, and where it was not a pass, phase and reason: the first phase that failed, else the first that skipped."""
     for outcome in ("failed", "skipped"):
         for phase in phases:
             if phase.outcome == outcome:
-                return phase
-    return phases[-1]
+                return {"outcome": outcome, "phase": phase.when, "reason": _reason(phase)}
+    called = [phase for phase in phases if phase.when == "call"]
+    if not called:
+        return {"outcome": "failed", "phase": "call", "reason": "it was never called: only its setup and teardown ran"}
+    if hasattr(called[0], "wasxfail"):
+        return {"outcome": "failed", "phase": "call", "reason": "it passed, and was expected to fail"}
+    return {"outcome": "passed"}
 
 
 def _reason(report: pytest.TestReport) -> str:
     expected = getattr(report, "wasxfail", None)
     if expected is not None:
         return f"expected to fail: {expected or 'no reason given'}"
-    if isinstance(report.longrepr, tuple):
-        return str(report.longrepr[2]).removeprefix("Skipped: ")
+    if report.skipped:
+        return _skip_reason(report.longrepr)
     crash = getattr(report.longrepr, "reprcrash", None)
     text = str(crash.message if crash else report.longrepr).strip()
     return text.splitlines()[0] if text else "no reason given"
+
+
+def _skip_reason(longrepr: object) -> str:
+    text = str(longrepr[2] if isinstance(longrepr, tuple) else longrepr)
+    return text.removeprefix("Skipped: ") or "no reason given"
 
 
 @cache

@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from qualification import settings
 from qualification.plugin.models import tool
 
 _CALL_TIMEOUT_S = 100
@@ -47,7 +48,7 @@ def call(*arguments: str, stdin: str | bytes = b"", environment: Mapping[str, st
     done = subprocess.run(
         [*tool(), *arguments],
         input=given,
-        env={**os.environ, **(environment or {})},
+        env={**settings.whole(), **(environment or {})},
         capture_output=True,
         timeout=_CALL_TIMEOUT_S,
         check=False,
@@ -175,7 +176,11 @@ def starting(*arguments: str, environment: Mapping[str, str] | None = None) -> I
     """As ``serving``, without waiting for more than the address that the server announces."""
     argv = [*tool(), "serve", "--json", "--port", "0", *arguments]
     process = subprocess.Popen(
-        argv, env={**os.environ, **(environment or {})}, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, start_new_session=True
+        argv,
+        env={**settings.whole(), **(environment or {})},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        start_new_session=True,
     )
     try:
         announced = _announced(process)

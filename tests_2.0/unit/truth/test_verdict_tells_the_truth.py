@@ -149,6 +149,87 @@ def test_one_skip_among_passes_is_debt_too(project):
     assert examined.cells(verdict)["first"][0] == "debt"
 
 
+@pytest.mark.parametrize(
+    ("module", "word", "reason"),
+    [
+        ("import pytest\npytest.importorskip('nobody_wrote_this')\n", "INCOMPLETE", "could not import 'nobody_wrote_this'"),
+        ("import pytest\npytest.skip('not today', allow_module_level=True)\n", "INCOMPLETE", "not today"),
+        ("class TestIt:\n    def __init__(self): pass\n    def test_it(self): assert False\n", "NOT_QUALIFIED", "cannot collect"),
+    ],
+    ids=["importorskip", "module skip", "class that pytest passes over"],
+)
+def test_a_module_that_leaves_itself_out_is_told(project, module, word, reason):
+    examined = project(GOOD)
+    (examined.root / "tests/test_other.py").write_text(module)
+    (examined.root / "matrix.yaml").write_text(
+        (examined.root / "matrix.yaml").read_text().replace("tests/test_first.py", "tests")
+    )
+
+    _, verdict, _ = examined.examine()
+
+    assert verdict["word"] == word
+    assert reason in examined.cells(verdict)["first"][1]
+
+
+@pytest.mark.parametrize("options", ["-k good", "--setup-only", "--collect-only"])
+def test_options_that_a_project_sets_for_itself_do_not_reach_a_cell(project, options):
+    examined = project(GOOD + "\ndef test_bad():\n    assert False\n")
+    settings = examined.root / "pyproject.toml"
+    settings.write_text(settings.read_text().replace('"-p"', ", ".join(f'"{option}"' for option in options.split()) + ', "-p"'))
+
+    assert examined.examine()[1]["word"] == "NOT_QUALIFIED"
+
+
+def test_a_conftest_that_drops_a_test_is_told(project):
+    examined = project(GOOD + "\ndef test_bad():\n    assert False\n")
+    (examined.root / "tests/conftest.py").write_text(
+        "def pytest_collection_modifyitems(items):\n    items[:] = [item for item in items if 'bad' not in item.name]\n"
+    )
+
+    _, verdict, _ = examined.examine()
+
+    assert verdict["word"] == "NOT_QUALIFIED"
+    assert "test_bad: it was collected, and dropped" in examined.cells(verdict)["first"][1]
+
+
+def test_a_test_that_forks_is_recorded_once(project):
+    examined = project("import os\n\ndef test_forks():\n    if os.fork():\n        os.wait()\n")
+
+    _, verdict, _ = examined.examine()
+
+    assert verdict["cells"][0]["tests"] == 1
+
+
+def test_a_test_that_is_recorded_twice_is_no_pass(project):
+    examined = project(
+        GOOD
+        + """
+def test_forges():
+    import sys
+    path = sys.argv[sys.argv.index("--report-output") + 1]
+    with open(path) as written:
+        line = written.readline()
+    with open(path, "a") as file:
+        file.write(line)
+"""
+    )
+
+    code, verdict, _ = examined.examine()
+
+    assert (code, verdict["word"]) == (1, "NOT_QUALIFIED")
+    assert "test_good was recorded, and not run, or not so often" in examined.cells(verdict)["first"][1]
+
+
+def test_a_thread_that_dies_fails_its_test(project):
+    examined = project(
+        "import threading\n\ndef test_thread():\n    t = threading.Thread(target=lambda: 1 / 0)\n    t.start()\n    t.join()\n"
+    )
+    settings = examined.root / "pyproject.toml"
+    settings.write_text(settings.read_text() + 'filterwarnings = ["error::pytest.PytestUnhandledThreadExceptionWarning"]\n')
+
+    assert examined.examine()[1]["word"] == "NOT_QUALIFIED"
+
+
 def test_a_cell_without_tests_proves_nothing(project):
     examined = project("VALUE = 1\n")
 
