@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import os
 import re
 import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
 from pathlib import Path
@@ -121,10 +124,28 @@ def seal(bundle: Bundle) -> None:
         raise BundleError(f"changed after the bundle was sealed: {', '.join(changed)}")
 
 
+@contextmanager
+def claimed(bundle: Bundle) -> Iterator[None]:
+    """No two runs work on one bundle at a time. Raises UsageError where another does; the system frees it with its holder."""
+    with (bundle.root / ".lock").open("w", encoding="utf-8") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise UsageError(f"another run is working on {bundle.run_id}; wait for it, or begin a bundle of your own") from error
+        yield
+
+
+def forget_verdict(bundle: Bundle) -> None:
+    """Removes what an earlier judgement wrote, so that no old word outlives what it was about."""
+    bundle.verdict.unlink(missing_ok=True)
+    bundle.index.unlink(missing_ok=True)
+
+
 def unseal(bundle: Bundle) -> None:
     """Opens a bundle for further attempts. Raises BundleError where it was changed since it was sealed."""
     if bundle.manifest.exists():
         seal(bundle)
+        forget_verdict(bundle)
         bundle.manifest.unlink()
 
 

@@ -76,6 +76,7 @@ def _parser() -> argparse.ArgumentParser:
     running.add_argument("--project", type=Path, default=Path(), help="the checkout that holds the tests (default: here)")
     running.add_argument("--wheel", type=Path, help="the wheel that must be what the environment holds")
     running.add_argument("--constraints", type=Path, help="the pinned versions that the environment was made with")
+    running.add_argument("--matrix", type=Path, help="the matrix that was planned")
     running.add_argument("--resume", action="store_true", help="leave cells alone that have ended; run what is missing")
     running.add_argument(
         "--only", action="append", default=[], metavar="NAME", help="a cell, group, environment or model; repeatable"
@@ -167,7 +168,6 @@ def _explain(planned: Plan, facts: gate.Facts, name: str) -> None:
 
 def _run(arguments: argparse.Namespace) -> int:
     found = bundle.find(arguments.bundle)
-    _refuse_changes(bundle.load_plan(found), arguments)
     runner.run(
         runner.Job(
             bundle=found,
@@ -178,23 +178,28 @@ def _run(arguments: argparse.Namespace) -> int:
             wheel=arguments.wheel,
             only=tuple(arguments.only),
             resume=arguments.resume,
+            changed=_changes(bundle.load_plan(found), arguments),
         ),
         tell=lambda line: print(line, flush=True),
     )
     return 0
 
 
-def _refuse_changes(planned: Plan, arguments: argparse.Namespace) -> None:
-    """A result belongs to the plan only if it was obtained with what was planned."""
+def _changes(planned: Plan, arguments: argparse.Namespace) -> Callable[[], tuple[str, ...]]:
+    """Tells what differs from the plan's inputs; the matrix only where ``--matrix`` names it."""
     tests = sorted({path for cell in planned.cells for path in cell.tests})
-    now = inputs.read(arguments.project, tests, planned.inputs.matrix_sha256, arguments.wheel, arguments.constraints)
-    changed = inputs.changed(planned.inputs, now)
-    if changed:
-        raise UsageError(f"changed since the plan was made: {', '.join(changed)}; `make qualify` plans anew")
+
+    def changed() -> tuple[str, ...]:
+        sha256 = matrix.load(arguments.matrix).sha256 if arguments.matrix else planned.inputs.matrix_sha256
+        now = inputs.read(arguments.project, tests, sha256, arguments.wheel, arguments.constraints)
+        return inputs.changed(planned.inputs, now)
+
+    return changed
 
 
 def _verdict(arguments: argparse.Namespace) -> int:
     found = bundle.find(arguments.bundle)
+    bundle.forget_verdict(found)
     planned = bundle.load_plan(found)
     lines: list[verdict.Line] = []
     observed: machine.Machine | None = None

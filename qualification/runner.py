@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from qualification import attempt, bundle, gate, journal, machine, plan, records, wheel
@@ -26,7 +26,7 @@ class Job:
 
     ``python`` is its interpreter: None where this machine has none of that version, or where the environment could not be
     made, and then ``unfit`` says why. ``wheel`` is what must be installed in it. The run ends when ``starter``, the process
-    that began it, does. ``resume`` leaves cells alone that have ended.
+    that began it, does. ``resume`` leaves cells alone that have ended. ``changed`` tells what differs from the plan's inputs.
     """
 
     bundle: Bundle
@@ -37,6 +37,7 @@ class Job:
     wheel: Path | None = None
     only: tuple[str, ...] = ()
     resume: bool = False
+    changed: Callable[[], tuple[str, ...]] = tuple
     starter: int = field(default_factory=os.getppid)
 
 
@@ -46,6 +47,13 @@ def run(job: Job, tell: Callable[[str], None]) -> None:
     Cells that need no model run beside each other, one on each core; then the others, one after another, because models share
     one memory. ``tell`` gets each cell's name when it begins, and what became of it when it is over, for a person to read.
     """
+    if changed := job.changed():
+        raise UsageError(f"changed since the plan was made: {', '.join(changed)}; `make qualify` plans anew")
+    with bundle.claimed(job.bundle):
+        _run(job, tell)
+
+
+def _run(job: Job, tell: Callable[[str], None]) -> None:
     planned = bundle.load_plan(job.bundle)
     if job.environment not in planned.environments:
         raise UsageError(f"{job.environment} is no environment of this plan{nearest(job.environment, planned.environments)}")
@@ -100,6 +108,8 @@ class _Accountant:
         journal.append(log, "cell_started", cell=cell.id, attempt=number)
         started = time.monotonic()
         made = Attempt(Judged("harness_error", self.unfit)) if self.unfit else attempt.make(self._order(cell, number))
+        if changed := self.job.changed():
+            made = replace(made, judged=Judged("harness_error", f"changed while it ran: {', '.join(changed)}"))
         duration_s = time.monotonic() - started
         journal.append(
             log,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import subprocess
 import sys
@@ -363,6 +364,41 @@ def test_hangs_the_first_time():
 
     assert (code, verdict["word"]) == (0, "QUALIFIED")
     assert {cell["cell"].partition("[")[0]: cell["attempts"] for cell in verdict["cells"]} == {"first": 2, "second": 1}
+
+
+def test_a_test_that_changes_another_while_they_run_proves_nothing(project):
+    examined = project(
+        GOOD + "\ndef test_sly():\n    from pathlib import Path\n    Path(__file__).with_name('test_second.py').write_text('')\n",
+        second=True,
+    )
+
+    code, verdict, _ = examined.examine()
+
+    assert (code, verdict["word"]) == (1, "NOT_QUALIFIED")
+    assert examined.cells(verdict)["first"] == ("harness_error", "changed while it ran: the tests or their settings")
+
+
+def test_an_old_verdict_does_not_outlive_a_new_run(project):
+    examined = project(GOOD)
+    assert examined.examine()[0] == 0
+
+    examined.run()
+
+    assert not (examined.reports / "latest/verdict.json").exists()
+    assert not (examined.reports / "latest/index.html").exists()
+
+
+def test_two_runs_on_one_bundle_are_one_too_many(project, capfd):
+    examined = project(GOOD)
+    examined.plan()
+
+    with (examined.reports / "latest/.lock").open("w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        with pytest.raises(subprocess.CalledProcessError) as refused:
+            examined.run()
+
+    assert refused.value.returncode == 2
+    assert "another run is working on" in capfd.readouterr().err
 
 
 def test_a_run_is_refused_when_its_tests_are_not_those_of_the_plan(project, capfd):
