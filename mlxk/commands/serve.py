@@ -59,14 +59,20 @@ def _is_loopback(host: str) -> bool:
 
 def _configure_logging(level: str) -> None:
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(_Formatter("[%(levelname)s] %(message)s"))
+    handler.setFormatter(LogFormatter("[%(levelname)s] %(message)s"))
     logging.getLogger().addHandler(handler)
     logging.getLogger("mlxk").setLevel(level.upper())
     logging.getLogger("waitress.queue").setLevel("ERROR")
 
 
-class _Formatter(logging.Formatter):
-    """Tracebacks only where they were asked for; the exception itself always."""
+_CONTROLS = {code: f"\\x{code:02x}" for code in (*range(0x20), *range(0x7F, 0xA0))}
+
+
+class LogFormatter(logging.Formatter):
+    """One line for each message, whatever a client put into it. Tracebacks only where asked for; the exception itself always."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - the name is logging's
+        return super().formatMessage(record).translate(_CONTROLS)
 
     def formatException(self, ei: Any) -> str:  # noqa: N802 - the name is logging's
         return super().formatException(ei) if settings.debug() else f"{ei[0].__name__}: {ei[1]}"

@@ -12,7 +12,7 @@ import uuid
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from bottle import Bottle, HTTPError, HTTPResponse, request, response  # type: ignore[import-untyped]
 
@@ -65,8 +65,9 @@ class _Service:
             if origin := request.environ.get("HTTP_ORIGIN"):
                 _check_name("Origin", urlsplit(origin).netloc)
         if self._policy.api_key is not None and request.path != "/health":
-            given = request.environ.get("HTTP_AUTHORIZATION", "").removeprefix("Bearer ")
-            if not hmac.compare_digest(given.encode("latin-1"), self._policy.api_key.encode("utf-8")):
+            scheme, _, given = request.environ.get("HTTP_AUTHORIZATION", "").partition(" ")
+            right = hmac.compare_digest(given.strip().encode("latin-1"), self._policy.api_key.encode("utf-8"))
+            if scheme.lower() != "bearer" or not right:
                 raise _error(RequestError("The API key is missing or wrong.", status=401, code="invalid_api_key"))
 
     def health(self) -> HTTPResponse:
@@ -165,7 +166,8 @@ def _answering(handler: Callable[..., Any]) -> Callable[..., Any]:
         except MlxkError as error:
             return _error(error)
         except Exception as error:  # the boundary of the request
-            log.warning("%s failed: %s: %s", request.path, type(error).__name__, error, exc_info=settings.debug())
+            asked = request.environ["mlxk.asked"]
+            log.warning("%s failed: %s: %s", asked, type(error).__name__, error, exc_info=settings.debug())
             return _error(MlxkError("The server failed to answer; its log says why."))
 
     return answer
@@ -213,13 +215,18 @@ def _with_request_id(app: Callable[..., Iterable[bytes]]) -> Callable[..., Itera
     def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         given = environ.get("HTTP_X_REQUEST_ID", "")
         environ["mlxk.request_id"] = request_id = given if _REQUEST_ID.fullmatch(given) else str(uuid.uuid4())
+        environ["mlxk.asked"] = f"{environ['REQUEST_METHOD']} {_quoted(environ['PATH_INFO'])}"
         began = time.monotonic()
 
         def start(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
-            asked = f"{environ['REQUEST_METHOD']} {environ['PATH_INFO']}"
-            log.info("%s %s %.0f ms %s", asked, status[:3], 1000 * (time.monotonic() - began), request_id)
+            log.info("%s %s %.0f ms %s", environ["mlxk.asked"], status[:3], 1000 * (time.monotonic() - began), request_id)
             return start_response(status, [*headers, ("X-Request-Id", request_id)], exc_info)
 
         return app(environ, start)
 
     return application
+
+
+def _quoted(path: str) -> str:
+    """What a client puts into a path must not become a line, or a colour, of the log."""
+    return quote(path.encode("latin-1"))  # WSGI has every byte as a character; Bottle will decode it, in place

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import resource
 import signal
 import socket
 import time
 import uuid
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from operator import attrgetter
 from typing import Any
 
 from waitress import create_server, wasyncore  # type: ignore[import-untyped]
@@ -21,6 +23,8 @@ from mlxk.server import replies
 MAX_WAITING = 64
 MAX_BODY_BYTES = 8 << 20
 GRACE_S = 5.0
+_MOST_CONNECTIONS = 512
+_OTHER_FILES = 128  # what may be open beside them: weights while they are loaded, bodies of more than 512 KiB, pipes
 _SPARE_THREADS = 8  # for /health and refusals while every request that may wait does
 _CANCEL_S = 2.0
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -46,6 +50,7 @@ class Server:
 
     app: Callable[..., Iterable[bytes]]
     bound: socket.socket
+    most_connections: int = _MOST_CONNECTIONS
     signals: list[int] = field(default_factory=list)
     _map: dict[int, Any] = field(default_factory=dict)
     _waitress: Any = None
@@ -62,7 +67,7 @@ class Server:
             max_request_body_size=MAX_BODY_BYTES,
             channel_timeout=30,
             cleanup_interval=10,
-            connection_limit=200,
+            connection_limit=_within_file_limit(self.most_connections),
             ident=None,
             clear_untrusted_proxy_headers=True,
         )
@@ -102,8 +107,29 @@ class Server:
         channels = list(self._waitress.active_channels.values())
         return any(channel.requests or channel.total_outbufs_len for channel in channels)
 
+    def _make_room(self) -> None:
+        """Drop who has been silent longest in the midst of a request, or after one, before waitress listens no more."""
+        if len(self._map) >= self._waitress.adj.connection_limit - 1:
+            channels = self._waitress.active_channels.values()
+            silent = [channel for channel in channels if not (channel.requests or channel.total_outbufs_len)]
+            oldest = min(silent, key=attrgetter("last_activity"), default=None)
+            if oldest is not None:
+                oldest.will_close = True
+
     def _turn(self, most_s: float) -> None:
+        self._make_room()
         wasyncore.loop(timeout=most_s, map=self._map, count=1, use_poll=True)
+
+
+def _within_file_limit(connections: int) -> int:
+    """As many of them as the process may open files for, which on macOS are 256 until it asks for more."""
+    wanted = connections + _OTHER_FILES
+    allowed, most = resource.getrlimit(resource.RLIMIT_NOFILE)  # below 0 is no limit
+    if not 0 <= allowed < wanted:
+        return connections
+    allowed = wanted if most < 0 else min(wanted, most)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, most))
+    return allowed - min(_OTHER_FILES, allowed // 2)
 
 
 class _JsonErrorTask(ErrorTask):  # type: ignore[misc]

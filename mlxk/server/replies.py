@@ -53,8 +53,10 @@ def error_object(error: MlxkError) -> dict[str, Any]:
 
 
 def error_headers(error: MlxkError) -> dict[str, str]:
-    retry_after_s = error.details.get("retry_after_s")
-    return {"Retry-After": str(retry_after_s)} if retry_after_s is not None else {}
+    headers = {"WWW-Authenticate": "Bearer"} if status(error) == 401 else {}
+    if (retry_after_s := error.details.get("retry_after_s")) is not None:
+        headers["Retry-After"] = str(retry_after_s)
+    return headers
 
 
 def model_object(model: Model, *, loaded: bool) -> dict[str, Any]:

@@ -68,7 +68,7 @@ def parse_chat(body: bytes, default_max_tokens: int | None = None) -> ChatReques
     """Raises RequestError. A field that is null counts as absent."""
     fields = _Fields(_parse_object(body))
     for name, harmless in _NOT_SUPPORTED.items():
-        if (value := fields.get(name)) is not None and value not in harmless:
+        if (value := fields.get(name)) is not None and not any(_same(value, other) for other in harmless):
             _refuse(name, f"{name} is not supported by this server; leave it out.")
     stream = fields.flag("stream")
     options = fields.get("stream_options")
@@ -85,6 +85,11 @@ def parse_chat(body: bytes, default_max_tokens: int | None = None) -> ChatReques
         stream=stream,
         include_usage=_Fields(options or {}, "stream_options.").flag("include_usage"),
     )
+
+
+def _same(value: Any, other: Any) -> bool:
+    """As JSON has it, where true is not 1, though 1.0 is."""
+    return bool(value == other) and isinstance(value, bool) == isinstance(other, bool)
 
 
 def _parse_object(body: bytes) -> dict[str, Any]:
@@ -163,7 +168,7 @@ def _stops(value: Any) -> tuple[str, ...]:
         return ()
     if not isinstance(stops, list) or len(stops) > _MOST_STOPS or not all(isinstance(stop, str) and stop for stop in stops):
         _refuse("stop", f"stop must be a text or a list of up to {_MOST_STOPS} texts, none of them empty.")
-    return tuple(stops)
+    return tuple(_encodable(stop, "stop") for stop in stops)
 
 
 class _Fields:

@@ -66,6 +66,11 @@ def test_inert_fields_are_ignored(name):
     assert parse(**{name: {"any": ["thing"]}}) == parse()
 
 
+@pytest.mark.parametrize("fields", [{"n": 1}, {"n": 1.0}, {"presence_penalty": 0.0}, {"logprobs": False}, {"tools": []}])
+def test_a_field_that_asks_for_nothing_is_as_good_as_absent(fields):
+    assert parse(**fields) == parse()
+
+
 def test_one_stop_string_may_stand_alone():
     assert parse(stop="END").generation.stop == ("END",)
 
@@ -108,10 +113,15 @@ def test_the_developer_speaks_as_the_system_and_text_parts_are_lines():
         ({"stop": 5}, "stop"),
         ({"stop": [""]}, "stop"),
         ({"stop": list("abcde")}, "stop"),
+        ({"stop": "\ud800"}, "stop"),
+        ({"stop": ["a", "\udfff"]}, "stop"),
         ({"stream": "yes"}, "stream"),
         ({"stream_options": {"include_usage": True}}, "stream_options"),
         ({"stream": True, "stream_options": {"include_usage": 1}}, "stream_options.include_usage"),
         ({"n": 2}, "n"),
+        ({"n": True}, "n"),
+        ({"logprobs": 0}, "logprobs"),
+        ({"presence_penalty": False}, "presence_penalty"),
         ({"tools": [{"type": "function"}]}, "tools"),
         ({"response_format": {"type": "json_object"}}, "response_format"),
         ({"logprobs": True}, "logprobs"),

@@ -5,12 +5,14 @@ from __future__ import annotations
 import contextlib
 import http.client
 import json
+import logging
 import socket
 import threading
 import time
 
 import pytest
 
+from mlxk.commands.serve import LogFormatter
 from mlxk.compatibility import MlxLm
 from mlxk.engines import Finished, Reasoning, Started, Text, Timings, Usage
 from mlxk.errors import ContextLengthExceeded, GenerationFailed
@@ -108,13 +110,14 @@ def events_of(text):
 
 
 @contextlib.contextmanager
-def serving(hub, policy=None):
+def serving(hub, policy=None, **limits):
     notes: list[str] = []
     for name in ("org/one", "org/two"):
         hub.add(name)
     hub.add("org/broken", {"model.safetensors": None})
     worker = Worker(lambda model: Script(model.name, notes), lambda: None, CAPACITY)
-    server = Server(make_app(Library(hub.root, MlxLm.installed()), worker, policy or Policy()), bind("127.0.0.1", 0))
+    app = make_app(Library(hub.root, MlxLm.installed()), worker, policy or Policy())
+    server = Server(app, bind("127.0.0.1", 0), **limits)
     server.start()
     worker.start(on_death=lambda: notes.append("dead"))
     loop = threading.Thread(target=server.run)
@@ -362,16 +365,62 @@ def test_with_a_key_everything_but_health_asks_for_it(hub):
 
         assert client.ask("GET", "/health", headers={"Host": "any.name"})[0].status == 200
         assert client.ask("GET", "/v1/models", headers=right)[0].status == 200
-        for wrong in ({}, {"Authorization": "Bearer secret"}, {"Authorization": "Bearer "}):
-            answer, text = client.ask("GET", "/v1/models", headers=wrong)
-            assert (answer.status, json.loads(text)["error"]["code"]) == (401, "invalid_api_key")
+        assert (
+            client.ask("GET", "/v1/models", headers={"Authorization": right["Authorization"].replace("B", "b")})[0].status == 200
+        )
+        key = right["Authorization"].partition(" ")[2]
+        for wrong in (None, "Bearer secret", "Bearer ", "Bearer", key, f" {key}", f"Basic {key}", f"Bearer{key}"):
+            answer, text = client.ask("GET", "/v1/models", headers={"Authorization": wrong} if wrong else {})
+            assert (answer.status, json.loads(text)["error"]["code"]) == (401, "invalid_api_key"), wrong
+            assert answer.getheader("WWW-Authenticate") == "Bearer"
 
 
-def test_a_client_that_sends_slowly_keeps_nobody_waiting(client):
-    slow = [socket.create_connection(("127.0.0.1", client.port), timeout=TIMEOUT_S) for _ in range(50)]
-    for raw in slow:
-        raw.sendall(b"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\n{")
+HALF_A_HEADER = b"GET /health HTTP/1.1\r\nHost: local"
+HALF_A_BODY = b"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\n{"
 
-    assert client.chat("quick")[0].status == 200
-    for raw in slow:
-        raw.close()
+
+@contextlib.contextmanager
+def half_sent(client, count, begun):
+    with contextlib.ExitStack() as stack:
+        slow = [stack.enter_context(socket.create_connection(("127.0.0.1", client.port), TIMEOUT_S)) for _ in range(count)]
+        for raw in slow:
+            raw.sendall(begun)
+        yield slow
+
+
+@pytest.mark.parametrize("begun", [b"", HALF_A_HEADER, HALF_A_BODY], ids=["nothing", "header", "body"])
+def test_clients_that_send_slowly_keep_nobody_waiting(client, begun):
+    busy = client.fill()
+    with half_sent(client, 220, begun):
+        assert client.ask("GET", "/health")[0].status == 200
+        assert client.chat("one too many")[0].status == 503
+    for connection in busy:
+        connection.close()
+
+
+def test_beyond_the_most_connections_the_one_that_was_silent_longest_makes_room_and_no_answer_is_cut(hub):
+    with serving(hub, most_connections=16) as client:
+        connection = client.begin_chat("forever", stream=True)
+        answer = connection.getresponse()
+        with half_sent(client, 40, HALF_A_HEADER) as slow:
+            assert client.ask("GET", "/health")[0].status == 200
+            assert slow[0].recv(1) == b""
+            assert b"x" in answer.read(1000)
+        connection.close()
+
+
+def test_a_path_is_logged_on_one_line_without_its_control_characters(client, caplog):
+    caplog.set_level("INFO", "mlxk")
+    client.ask("GET", "/%0a[ERROR]%20forged%1b[31m%e6%97%a5")
+
+    assert [record.getMessage().split()[:3] for record in caplog.records] == [
+        ["GET", "/%0A%5BERROR%5D%20forged%1B%5B31m%E6%97%A5", "404"]
+    ]
+
+
+def test_a_message_with_the_words_of_others_in_it_is_one_line_of_the_log():
+    record = logging.LogRecord("mlxk", logging.WARNING, "", 0, "It failed: %s", ("a\r\n[ERROR] b\x1b[31m\x9b1m é 日",), None)
+
+    assert LogFormatter("[%(levelname)s] %(message)s").format(record) == (
+        r"[WARNING] It failed: a\x0d\x0a[ERROR] b\x1b[31m\x9b1m é 日"
+    )
