@@ -8,7 +8,7 @@ qualify: $(NOX) ; $(NOX) -s plan qualify verdict
 test:    $(NOX) ; $(NOX) -s test
 lint:    $(NOX) ; $(NOX) -s lint
 bench:   $(NOX) ; $(NOX) -s bench
-plan:    $(NOX) ; .venv/bin/python -m qualification plan matrices/$(MATRIX).yaml $(ARGS)
+plan:    $(NOX) ; $(NOX) -s plan -- $(or $(ARGS),--show)
 resume:  $(NOX) ; $(NOX) -s qualify verdict -- --resume
 verdict: $(NOX) ; $(NOX) -s verdict
 lock:    $(NOX) ; $(NOX) -s lock
@@ -17,5 +17,6 @@ clean:          ; rm -rf .venv .nox build dist
 $(NOX): qualification/constraints.txt Makefile
 	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 10) or sys.exit("$(PYTHON) is Python %d.%d; this needs 3.10 or newer: make PYTHON=python3.12" % sys.version_info[:2])'
 	$(PYTHON) -m venv .venv
-	.venv/bin/python -m pip install -qq --disable-pip-version-check -c qualification/constraints.txt jinja2 jsonschema nox psutil pyyaml uv
+	.venv/bin/python -m pip install -qq --disable-pip-version-check -c qualification/constraints.txt jinja2 jsonschema nox psutil pyyaml
+	-@.venv/bin/python -m pip install -qq --disable-pip-version-check -c qualification/constraints.txt uv
 	@touch $@

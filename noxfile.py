@@ -1,29 +1,34 @@
 # /// script
-# dependencies = ["jinja2>=3.1", "jsonschema>=4.23", "nox>=2025.5.1", "psutil>=6", "pyyaml>=6.0.2", "uv>=0.6"]
+# dependencies = ["jinja2>=3.1", "jsonschema>=4.23", "nox>=2025.5.1", "psutil>=6", "pyyaml>=6.0.2"]
 # ///
 """Environments and named sessions only: what happens in them is in ``qualification``."""
 
 from __future__ import annotations
 
+import fcntl
+import importlib.util
+import json
 import os
 import shutil
 import sys
 from pathlib import Path
+from typing import TextIO
 
 import nox
 
 ROOT = Path(__file__).parent
 sys.path.insert(0, str(ROOT))
 
-from qualification import interpreters, matrix  # noqa: E402  (the checkout must be on the path first)
+from qualification import interpreters, matrix, settings  # noqa: E402  (the checkout must be on the path first)
 from qualification.errors import MatrixError  # noqa: E402
 from qualification.plan import environment_id  # noqa: E402
 
 CONSTRAINTS = ROOT / "qualification" / "constraints.txt"
-MATRIX = ROOT / "matrices" / f"{os.environ.get('MATRIX', 'release').removesuffix('.yaml')}.yaml"
 REPORTS = ROOT / "reports"
+LATEST = REPORTS / "latest"
 WHEELS = ROOT / ".nox" / "wheel"
 QUALIFICATION = (sys.executable, "-m", "qualification")
+RESUMING = "--resume" in sys.argv
 
 nox.needs_version = ">=2025.5.1"
 nox.options.default_venv_backend = "uv|virtualenv"
@@ -33,34 +38,60 @@ nox.options.sessions = ["test"]
 COMPILED = {"UV_COMPILE_BYTECODE": "1", "UV_LINK_MODE": "hardlink"}
 """Bytecode is made once, at installation: without it every process that imports the ML stack compiles it again."""
 
-_planning = {"started": False, "done": False}
+
+def _matrix_name() -> str:
+    """What ``MATRIX`` names; a run that is resumed keeps its own."""
+    plan = LATEST / "plan.json"
+    if RESUMING and plan.is_file():
+        return str(json.loads(plan.read_text(encoding="utf-8"))["matrix"])
+    return os.environ.get("MATRIX", "release").removesuffix(".yaml")
 
 
-def _declared() -> matrix.Matrix:
+MATRIX = ROOT / "matrices" / f"{_matrix_name()}.yaml"
+
+
+def _declared() -> matrix.Matrix | None:
+    """The matrix, or None where it is wrong: ``plan`` then says why, and no other session is kept from its work."""
     try:
         return matrix.load(MATRIX)
-    except MatrixError as error:
-        sys.stderr.write(f"{error}\n")
-        sys.exit(error.exit_code)
+    except MatrixError:
+        return None
+
+
+DECLARED = _declared()
+
+_planning = {"begun": False, "done": False}
 
 
 def _install(session: nox.Session, *what: str) -> None:
     session.install("-c", str(CONSTRAINTS), *what, env=COMPILED)
 
 
+def _install_wheel(session: nox.Session, wheel: Path, *pinned: str) -> None:
+    """The wheel with what it needs, and then the wheel anew: another one of the same version may be there."""
+    session.install(*pinned, f"{wheel}[qualification]", env=COMPILED)
+    session.install("--force-reinstall", "--no-deps", str(wheel), env=COMPILED)
+
+
 def _run(session: nox.Session, *command: str) -> None:
     """Runs the examiner; it gets time to stop its cells when it is interrupted, so that none is orphaned."""
-    session.run(*command, external=True, interrupt_timeout=30, terminate_timeout=30)
+    here = {"PYTHONPATH": str(ROOT)}
+    session.run(*command, external=True, env=here, interrupt_timeout=30, terminate_timeout=30)
+
+
+def _python(version: str) -> str | bool:
+    """The interpreter for nox; False, which is no environment at all, where this machine has none."""
+    found = interpreters.find(version)
+    return str(found) if found else False
 
 
 def _suite(version: str) -> None:
     """Registers ``py310`` and the like: the default suite on one Python."""
-    found = interpreters.find(version)
 
-    @nox.session(name=f"py{version.replace('.', '')}", python=str(found) if found else False)
+    @nox.session(name=f"py{version.replace('.', '')}", python=_python(version))
     def suite(session: nox.Session) -> None:
         """The default suite (no model, no network)."""
-        if not found:
+        if not session.python:
             session.error(interpreters.missing_sentence(version))
         _default_suite(session)
 
@@ -93,7 +124,7 @@ def lint(session: nox.Session) -> None:
 @nox.session
 def bench(session: nox.Session) -> None:
     """The figures that this project promises, each as a ratio measured side by side."""
-    _install(session, str(_wheel(session)) + "[qualification]", "--reinstall-package", "mlxk")
+    _install_wheel(session, _build(session), "-c", str(CONSTRAINTS))
     session.run("python", str(ROOT / "benchmarks" / "bench.py"), *session.posargs)
 
 
@@ -107,23 +138,19 @@ def lock(session: nox.Session) -> None:
     session.run("uv", "pip", "compile", *reach, *output, "pyproject.toml")
 
 
-@nox.session(venv_backend="none")
+@nox.session(python=_python(DECLARED.pythons[-1]) if DECLARED else False)
 def plan(session: nox.Session) -> None:
-    """Builds the wheel and freezes what must be accounted for into a new bundle."""
-    _planning["started"] = True
-    wheel = _wheel(session)
-    _run(
-        session,
-        *QUALIFICATION,
-        "plan",
-        str(MATRIX),
-        "--begin",
-        str(REPORTS),
-        "--wheel",
-        str(wheel),
-        "--constraints",
-        str(CONSTRAINTS),
-    )
+    """Freezes what must be accounted for into a new bundle; with ``-- --show`` (or other options of ``plan``) only shows it."""
+    _only_one(session)
+    _planning["begun"] = not session.posargs
+    command = [*QUALIFICATION, "plan", str(MATRIX), "--project", str(ROOT)]
+    if DECLARED:
+        wheel = _build(session)
+        command += ["--wheel", str(wheel), "--constraints", str(CONSTRAINTS)]
+        if session.python and DECLARED.source != "minted" and any((settings.hf_home() / "hub").glob("models--*")):
+            _install_wheel(session, wheel, "-c", str(CONSTRAINTS))
+            command += ["--tool", str(Path(session.bin) / "mlxk")]
+    _run(session, *command, *(session.posargs or ["--begin", str(REPORTS)]))
     _planning["done"] = True
 
 
@@ -131,29 +158,26 @@ def plan(session: nox.Session) -> None:
 @nox.parametrize(
     ("python", "version", "dependencies"),
     [
-        nox.param(
-            str(found) if (found := interpreters.find(version)) else False,
-            version,
-            dependencies,
-            id=environment_id(version, dependencies),
-        )
-        for version in _declared().pythons
-        for dependencies in _declared().dependencies
+        nox.param(_python(version), version, dependencies, id=environment_id(version, dependencies))
+        for version in (DECLARED.pythons if DECLARED else ())
+        for dependencies in (DECLARED.dependencies if DECLARED else ())
     ],
 )
 def qualify(session: nox.Session, version: str, dependencies: str) -> None:
     """Runs the cells of one environment of the bundle."""
-    environment = environment_id(version, dependencies)
-    wheel = next(WHEELS.glob("*.whl"))
-    inputs = ["--wheel", str(wheel), "--constraints", str(CONSTRAINTS)]
-    command = [*QUALIFICATION, "run", str(_bundle(session)), "--environment", environment, *inputs]
+    _only_one(session)
+    bundle = _bundle(session)
+    wheel = next(WHEELS.glob("*.whl"), None)
+    if wheel is None:
+        session.error("the wheel of this run is gone from .nox/wheel; `make qualify` builds it and begins anew")
+    inputs = ["--matrix", str(MATRIX), "--wheel", str(wheel), "--constraints", str(CONSTRAINTS), "--project", str(ROOT)]
+    command = [*QUALIFICATION, "run", str(bundle), "--environment", environment_id(version, dependencies), *inputs]
     if session.python:
         try:
-            pinned = ["-c", str(CONSTRAINTS)] if dependencies == "locked" else []
-            session.install(*pinned, f"{wheel}[qualification]", "--reinstall-package", "mlxk", env=COMPILED)
+            _install_wheel(session, wheel, *(["-c", str(CONSTRAINTS)] if dependencies == "locked" else []))
         except nox.command.CommandFailed as error:
             command += ["--unfit", f"{wheel.name} cannot be installed on Python {version}: {error}"]
-        command += ["--python", str(Path(session.virtualenv.location) / "bin" / "python")]
+        command += ["--python", str(Path(session.bin) / "python")]
     _run(session, *command, *session.posargs)
 
 
@@ -165,13 +189,34 @@ def verdict(session: nox.Session) -> None:
 
 def _bundle(session: nox.Session) -> Path:
     """The bundle that this invocation planned, or the latest where it planned none."""
-    if _planning["started"] and not _planning["done"]:
+    if _planning["begun"] and not _planning["done"]:
         session.error("there is no plan to run: see why above")
-    return REPORTS / "latest"
+    return LATEST
 
 
-def _wheel(session: nox.Session) -> Path:
-    """Builds the one wheel that everything else installs."""
+def _build(session: nox.Session) -> Path:
+    """Builds the one wheel that everything else installs; the same files give the same bytes."""
     shutil.rmtree(WHEELS, ignore_errors=True)
-    session.run(sys.executable, "-m", "uv", "build", "--quiet", "--wheel", "--out-dir", str(WHEELS), str(ROOT), external=True)
+    if importlib.util.find_spec("uv"):
+        builder = [sys.executable, "-m", "uv", "build", "--quiet", "--wheel", "--out-dir", str(WHEELS), str(ROOT)]
+    else:
+        session.install("build")
+        builder = ["python", "-m", "build", "--wheel", "--outdir", str(WHEELS), str(ROOT)]
+    session.run(*builder, external=True)
     return next(WHEELS.glob("*.whl"))
+
+
+def _only_one(session: nox.Session) -> None:
+    """One qualification at a time in one checkout: they would share the wheel and ``reports/latest``."""
+    if "lock" not in _held:
+        REPORTS.mkdir(exist_ok=True)
+        lock = (REPORTS / ".lock").open("w", encoding="utf-8")
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            session.error("another qualification is running in this checkout; wait for it, or use a clone")
+        _held["lock"] = lock
+
+
+_held: dict[str, TextIO] = {}
+"""The lock, which the system frees when this process ends."""

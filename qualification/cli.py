@@ -62,6 +62,8 @@ def _parser() -> argparse.ArgumentParser:
     planning.add_argument("matrix", type=Path, help="a file of matrices/")
     planning.add_argument("--tier", help="plan for a machine of this tier instead of this one")
     planning.add_argument("--explain", metavar="CELL", help="say all that decides whether CELL runs here")
+    planning.add_argument("--show", action="store_true", help="print the plan, which is also what happens without --begin")
+    planning.add_argument("--tool", type=Path, help="the installed mlxk that lists models, and knows which of them run")
     planning.add_argument("--project", type=Path, default=Path(), help="the checkout that holds the tests (default: here)")
     planning.add_argument("--wheel", type=Path, help="the wheel that is examined")
     planning.add_argument("--constraints", type=Path, help="the pinned versions that environments are made with")
@@ -118,7 +120,7 @@ def _expand(declared: matrix.Matrix, here: machine.Machine, arguments: argparse.
     names = [tier.name for tier in declared.tiers]
     if arguments.tier and arguments.tier not in names:
         raise UsageError(f"--tier {arguments.tier}: no tier of {arguments.matrix}{matrix.nearest(arguments.tier, names)}")
-    listed = [] if declared.source == "minted" else portfolio.listed(*_tool(arguments.wheel))
+    listed = [] if declared.source == "minted" else portfolio.listed(*_tool(arguments.tool, arguments.wheel))
     paths = sorted({path for group in declared.groups for path in group.tests})
     absent = [path for path in paths if not (arguments.project / path).exists()]
     if absent:
@@ -128,9 +130,15 @@ def _expand(declared: matrix.Matrix, here: machine.Machine, arguments: argparse.
     return plan.expand(declared, portfolio.resolve(declared.source, listed, declared.minted), tier, now)
 
 
-def _tool(wheel: Path | None) -> tuple[list[str], dict[str, str]]:
-    """The command and environment that list models: straight from the wheel, since listing needs nothing installed."""
+def _tool(installed: Path | None, wheel: Path | None) -> tuple[list[str], dict[str, str]]:
+    """The command and environment that list models.
+
+    Without an installed tool they are listed straight from the wheel, or from the checkout; whether one runs is then known only
+    as far as this Python has the ML libraries.
+    """
     environment = {**settings.inherited(), "HF_HOME": str(settings.hf_home()), "HOME": str(Path.home())}
+    if installed:
+        return [str(installed)], environment
     if wheel:
         environment["PYTHONPATH"] = str(wheel.resolve())
     return [sys.executable, "-m", "mlxk"], environment
