@@ -219,7 +219,7 @@ def _table(rows: Sequence[Row]) -> str:
             f"{row.reference_s:.3f} s",
             f"{row.ratio:.2f} x",
             row.bar,
-            "met" if row.met else "MISSED",
+            "" if row.bar == "none" else "met" if row.met else "MISSED",
         )
         for row in rows
     ]
