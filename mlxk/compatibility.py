@@ -24,6 +24,8 @@ ENGINES: frozenset[Modality] = frozenset({"text"})
 _LOADABLE = re.compile(r"model[^/]*\.safetensors")
 _ENTRY = re.compile(r'^\s*(?:\("([^"]+)", *"([^"]+)"\)|"([^"]+)"): *"([^"]+)"', re.MULTILINE)
 _SOURCE_MAX_BYTES = 4 << 20
+_MAY_NAME_CODE = ("config.json", "tokenizer_config.json", "preprocessor_config.json", "processor_config.json")
+"""Where transformers looks for the modules of a repository that it would import."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,12 +118,13 @@ def general_obstacle(description: Description, contents: Contents) -> str | None
 
 
 def _general(description: Description, contents: Contents) -> Iterator[str]:
-    config = contents.document("config.json")
     if description.framework != "MLX":
         yield f"It is a {description.framework} model; only MLX models run."
-    if code := config.get("model_file") or config.get("auto_map"):
-        named = ", ".join(sorted(map(str, code.values()))) if isinstance(code, dict) else code
-        yield f"It brings Python code of its own ({named}), which is never run."
+    for file in _MAY_NAME_CODE:
+        document = contents.document(file)
+        if code := document.get("model_file") or document.get("auto_map"):
+            named = ", ".join(sorted(map(str, code.values()))) if isinstance(code, dict) else code
+            yield f"It brings Python code of its own ({named}, by its {file}), which is never run."
     if not declared(description):
         said = ", ".join(description.capabilities)
         yield f"It neither writes text nor reads images or speech ({said or 'its config.json names no model_type'})."

@@ -30,6 +30,7 @@ from mlx_lm.utils import load  # noqa: E402
 _MAX_TOKENS = 32768  # where neither the request nor the model's context sets a bound
 _PREFILL_STEP = 512  # tokens between two looks at whether the request was cancelled
 _PENALTY_WINDOW = 20
+_NO_FOREIGN_CODE = {"trust_remote_code": False}  # left open, transformers asks on stdin and takes a "y" from a pipe
 _MOST_FURTHER_ENDS = 4  # end tokens after the first that are looked for: enough to tell that there are several
 
 _Sampler = Callable[[mx.array], mx.array]
@@ -52,7 +53,7 @@ class TextEngine:
     def load(cls, model: Model) -> TextEngine:
         began = time.perf_counter()
         try:
-            loaded, tokenizer, config = cast(Any, load(str(model.snapshot.path), return_config=True))
+            loaded, tokenizer, config = cast(Any, load(str(model.snapshot.path), _NO_FOREIGN_CODE, return_config=True))
         except (OSError, ValueError, LookupError, TypeError, AttributeError, RuntimeError) as error:
             raise LoadFailed(f"{model.name} cannot be loaded: {error}") from error
         own = model.contents.document("config.json").get("eos_token_id")  # ``config`` has that of generation_config.json

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import signal
@@ -161,6 +162,18 @@ def test_weights_that_do_not_fit_the_config_fail_to_load_with_a_sentence(tmp_pat
 
     with pytest.raises(LoadFailed, match=f"{MODEL} cannot be loaded: "):
         engines.load(Library(tmp_path / "hub", MlxLm.installed()).find(MODEL))
+
+
+def test_a_repositorys_own_code_is_not_run_whatever_stdin_says(tmp_path, monkeypatch):
+    snapshot = store.install(MODEL, tmp_path)
+    ran, stdin = tmp_path / "ran", io.StringIO("y\n" * 9)
+    edit(snapshot / "tokenizer_config.json", tokenizer_class="Theirs", auto_map={"AutoTokenizer": ["theirs.Theirs", None]})
+    (snapshot / "theirs.py").write_text(f"open({str(ran)!r}, 'w')\nclass Theirs: pass\n", encoding="utf-8")
+    monkeypatch.setattr(sys, "stdin", stdin)
+    with pytest.raises(LoadFailed):
+        engines.load(Library(tmp_path / "hub", MlxLm.installed()).find(MODEL))
+
+    assert (ran.exists(), stdin.tell()) == (False, 0)
 
 
 def test_run_reads_a_pipe_and_its_answer_can_be_piped_on(home):
