@@ -1,0 +1,184 @@
+"""A hub cache of a test's own: made with a sentinel and a signature, and deleted only where both are still true."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import tempfile
+import time
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import pytest
+
+from qualification import settings
+from qualification.errors import QualificationError
+from qualification.plugin import guard
+from qualification.plugin.context import CELL
+from qualification.plugin.copying import How, copy_tree
+
+MARKER = "mlxk2_test_"
+SENTINEL = "models--TEST-CACHE-SENTINEL--mlxk2-safety-check"
+SIGNATURE = ".mlxk2_test_cache_signature"
+MAGIC = "MLXK2_ISOLATED_TEST_CACHE_V1"
+_VOLUME_FOLDER = ".mlxk2_test_isolation"
+_KEPT_FREE_BYTES = 512 << 20
+_SENTINEL_CONFIG = '{"model_type": "test_sentinel", "test_cache": true}'
+_SENTINEL_COMMIT = "test" * 10
+
+Context = Literal["test", "user"]
+
+
+class IsolationError(QualificationError):
+    """A cache is not what a test takes it for; nothing was deleted."""
+
+
+@dataclass(frozen=True, slots=True)
+class IsolatedCache:
+    """``root`` is the temporary folder, which holds the signature and, as ``test_cache``, the Hugging Face home."""
+
+    root: Path
+    signature_id: str
+
+    @property
+    def home(self) -> Path:
+        return self.root / "test_cache"
+
+    @property
+    def hub(self) -> Path:
+        return self.home / "hub"
+
+    def environment(self) -> dict[str, str]:
+        """This process's variables, with nothing that leads to another cache."""
+        kept = {name: value for name, value in settings.whole().items() if name not in _LEADING_ELSEWHERE}
+        return {**kept, "HF_HOME": str(self.home)}
+
+    def copy_model(self, folder: Path, name: str | None = None) -> tuple[Path, How]:
+        """Copy a model's whole folder (``models--org--name``) into this cache, on write where the file system can.
+
+        ``name`` renames it. Raises IsolationError where less than 512 MiB would stay free.
+        """
+        target = self.hub / (folder.name if name is None else f"models--{name.replace('/', '--')}")
+        needed = sum(path.lstat().st_size for path in folder.rglob("*") if path.is_file() and not path.is_symlink())
+        free = shutil.disk_usage(self.hub).free
+        if free - needed < _KEPT_FREE_BYTES:
+            raise IsolationError(f"{folder.name} has {needed:,} bytes, and {free:,} are free at {self.hub}.")
+        return target, copy_tree(folder, target)
+
+
+_LEADING_ELSEWHERE = frozenset({"HF_HOME", "HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "MLXK_WORKSPACE_HOME", "XDG_CACHE_HOME"})
+
+
+def create(near: Path | None = None) -> IsolatedCache:
+    """A new cache, on the volume of ``near`` (a user's cache to copy from) where that can be written to.
+
+    The signature is written at once; where that fails, the folder goes again.
+    """
+    root = Path(tempfile.mkdtemp(prefix=MARKER, dir=_place(near)))
+    try:
+        cache = IsolatedCache(root, _sign(root))
+    except BaseException:
+        root.rmdir()
+        raise
+    snapshot = cache.hub / SENTINEL / "snapshots" / _SENTINEL_COMMIT
+    snapshot.mkdir(parents=True)
+    (snapshot / "config.json").write_text(_SENTINEL_CONFIG, encoding="utf-8")
+    return cache
+
+
+def delete(cache: IsolatedCache) -> None:
+    """Delete the whole folder. Raises IsolationError, and deletes nothing, where it may be anything but this very cache."""
+    _verify(cache.root, cache.signature_id)
+    if not (cache.hub / SENTINEL).is_dir():
+        raise IsolationError(f"{cache.hub} has no {SENTINEL}: it may be a user's cache, and is not deleted.")
+    shutil.rmtree(cache.root)
+    if cache.root.parent.name == _VOLUME_FOLDER and not any(cache.root.parent.iterdir()):
+        cache.root.parent.rmdir()
+
+
+def check_context(wanted: Context) -> Path:
+    """The hub cache of this process, provided that it is a test's or a user's, as ``wanted``. Raises IsolationError."""
+    hub = guard.hub_of(settings.whole())
+    found: Context = "test" if (hub / SENTINEL).is_dir() and (hub.parent.parent / SIGNATURE).is_file() else "user"
+    if found != wanted:
+        raise IsolationError(f"This needs a {wanted} cache, and {hub} is a {found} cache.")
+    return hub
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Outside cells, which have a home of their own, the user's cache is read-only from here on."""
+    if config.stash[CELL] is None:
+        guard.protect(guard.hub_of(settings.whole()), guard.hub_of({"HOME": str(Path.home())}))
+
+
+@pytest.fixture
+def isolated_cache() -> Iterator[IsolatedCache]:
+    """An empty cache of this test's own, which HF_HOME names; no child may use the user's. Deleted after a check."""
+    user_home = settings.hf_home()
+    before = settings.whole()
+    cache = create(near=user_home)
+    with pytest.MonkeyPatch.context() as patch, guard.no_child_sees_it():
+        for name in _LEADING_ELSEWHERE:
+            patch.delenv(name, raising=False)
+        patch.setenv("HF_HOME", str(cache.home))
+        patch.setenv("MLXK2_USER_HF_HOME", str(user_home))
+        yield cache
+    after = settings.whole()
+    changed = {name for name in _LEADING_ELSEWHERE | {"MLXK2_USER_HF_HOME"} if before.get(name) != after.get(name)}
+    delete(cache)
+    assert not changed, f"the test left {sorted(changed)} other than it found them"
+
+
+def _place(near: Path | None) -> Path:
+    """The folder for temporary files, unless another one is on the volume of ``near``: copying on write needs one volume."""
+    usual = settings.scratch()
+    while near is not None and not near.exists():
+        near = near.parent
+    if near is None or near.stat().st_dev == usual.stat().st_dev:
+        return usual
+    top = near
+    while top.parent != top and top.parent.stat().st_dev == near.stat().st_dev:
+        top = top.parent
+    place = top / _VOLUME_FOLDER
+    try:
+        place.mkdir(exist_ok=True)
+    except OSError:  # a volume whose root belongs to somebody else: the copies are only slower
+        return usual
+    return place
+
+
+def _sign(root: Path) -> str:
+    signature_id = str(uuid.uuid4())
+    content = {
+        "magic": MAGIC,
+        "signature_id": signature_id,
+        "path_hash": _path_hash(root),
+        "created_path": str(root),
+        "created_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+    }
+    unfinished = root / f"{SIGNATURE}.new"
+    try:
+        unfinished.write_text(json.dumps(content, indent=1), encoding="utf-8")
+        unfinished.replace(root / SIGNATURE)
+    finally:
+        unfinished.unlink(missing_ok=True)
+    return signature_id
+
+
+def _verify(root: Path, signature_id: str) -> None:
+    try:
+        signature = json.loads((root / SIGNATURE).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise IsolationError(f"{root} has no signature that can be read, and is not deleted: {error}") from error
+    wanted = {"magic": MAGIC, "signature_id": signature_id, "path_hash": _path_hash(root)}
+    wrong = [key for key, value in wanted.items() if not isinstance(signature, dict) or signature.get(key) != value]
+    if wrong or MARKER not in root.name:
+        raise IsolationError(f"{root} is not deleted: its {', '.join(wrong) or 'name'} is not that of the cache that was made.")
+
+
+def _path_hash(root: Path) -> str:
+    return hashlib.sha256(str(root).encode("utf-8")).hexdigest()[:16]
