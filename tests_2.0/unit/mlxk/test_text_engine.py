@@ -176,6 +176,24 @@ def test_a_repositorys_own_code_is_not_run_whatever_stdin_says(tmp_path, monkeyp
     assert (ran.exists(), stdin.tell()) == (False, 0)
 
 
+def test_on_a_cpu_no_compiler_is_called_to_answer(home, tmp_path, monkeypatch):
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.delenv("MLX_DISABLE_COMPILE", raising=False)
+    done = mlxk(home, "run", "llama", STORY, "--max-tokens", "2")
+
+    assert done.returncode == 0
+    assert list(tmp_path.rglob("*.cpp")) == []
+
+
+@pytest.mark.parametrize(("said", "left"), [("1", "1"), ("0", None), ("", None)])
+def test_the_users_word_on_compilation_holds_and_0_means_no(said, left):
+    code = "import os; from mlxk import settings; settings.prepare_ml_libraries(); print(os.environ.get('MLX_DISABLE_COMPILE'))"
+    environment = {**os.environ, "MLX_DISABLE_COMPILE": said}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=60, check=True)
+
+    assert done.stdout.strip() == str(left)
+
+
 def test_run_reads_a_pipe_and_its_answer_can_be_piped_on(home):
     first = mlxk(home, "run", "llama", "Write one sentence about cats.", "--temperature", "0")
     second = mlxk(home, "run", "llama", "-", "Say it shorter.", "--temperature", "0", "--json", input=first.stdout)
