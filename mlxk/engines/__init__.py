@@ -88,8 +88,8 @@ class Reasoning:
 class Finished:
     """Always the last event, and the only one that says how it went.
 
-    ``end_tokens`` are the texts of the tokens that ended it: none if something else did, several if the model emitted several
-    in a row and the request asked to look.
+    ``end_tokens`` are the texts of the tokens that ended it: none if something else did, several if the model emitted
+    different ones in a row and the request asked to look.
     """
 
     finish_reason: FinishReason

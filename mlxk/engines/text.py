@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import gc
-import itertools
 import random
 import time
 from collections.abc import Callable, Collection, Generator, Iterator, Sequence
@@ -31,7 +30,6 @@ _MAX_TOKENS = 32768  # where neither the request nor the model's context sets a 
 _PREFILL_STEP = 512  # tokens between two looks at whether the request was cancelled
 _PENALTY_WINDOW = 20
 _NO_FOREIGN_CODE = {"trust_remote_code": False}  # left open, transformers asks on stdin and takes a "y" from a pipe
-_MOST_FURTHER_ENDS = 4  # end tokens after the first that are looked for: enough to tell that there are several
 
 _Sampler = Callable[[mx.array], mx.array]
 _Processor = Callable[[mx.array, mx.array], mx.array]
@@ -81,8 +79,7 @@ class TextEngine:
             for token in tokens:
                 clock.tick()
                 if token in self._end_tokens:
-                    further = self._further_ends(tokens) if request.look_past_end else ()
-                    ended_by = [self._end_tokens[token], *further]
+                    ended_by = self._ends(token, tokens) if request.look_past_end else [self._end_tokens[token]]
                     break
                 yield from map(_event, answer.push(decoder.push(token)))
                 if answer.complete:
@@ -94,9 +91,17 @@ class TextEngine:
         stopped = bool(ended_by) or answer.complete
         yield Finished("stop" if stopped else "length", clock.usage(), clock.timings(), tuple(ended_by))
 
-    def _further_ends(self, tokens: Iterator[int]) -> Iterator[str]:
-        following = itertools.takewhile(self._end_tokens.__contains__, itertools.islice(tokens, _MOST_FURTHER_ENDS))
-        return (self._end_tokens[token] for token in following)
+    def _ends(self, first: int, tokens: Iterator[int]) -> list[str]:
+        """The different end tokens that come one after another.
+
+        The same one again says nothing: what follows the end of an answer was never trained, and most models repeat it.
+        """
+        ends = {first: self._end_tokens[first]}
+        for token in tokens:
+            if token in ends or token not in self._end_tokens:
+                break
+            ends[token] = self._end_tokens[token]
+        return list(ends.values())
 
     def _templated(self, prompt: tuple[Message, ...] | str) -> bool:
         return not isinstance(prompt, str) and bool(self._tokenizer.has_chat_template)

@@ -1,0 +1,86 @@
+"""Ctrl-C ends a run with 130 and one sentence at whatever moment it comes, and whatever library swallows it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from qualification.mint import store
+
+MODEL = "mint/llama-tiny"
+PROMPT = "Write one sentence about cats."
+ANSWER = "Cats sleep most of the day and hunt at dusk.\n"
+SAYS_WHEN_IT_BEGINS = "from mlxk.cli import main; import sys; print('begun', file=sys.stderr, flush=True); sys.exit(main())"
+SWALLOWS = """
+import os, signal, sys
+
+class Swallows:
+    def __del__(self):
+        os.kill(os.getpid(), signal.SIGINT)
+
+class Finder:
+    def find_spec(self, name, path=None, target=None):
+        if name == "transformers":
+            Swallows()
+
+sys.meta_path.insert(0, Finder())
+from mlxk.cli import main
+sys.exit(main())
+"""
+"""A finalizer can raise nothing, and neither can the weak references' callbacks that importing runs thousands of times."""
+
+
+@pytest.fixture(scope="module")
+def environment(tmp_path_factory):
+    home = tmp_path_factory.mktemp("home")
+    store.install(MODEL, home)
+    return {**os.environ, "HF_HOME": str(home)}
+
+
+@pytest.mark.parametrize("moment_s", [0, 0.01, 0.03, 0.07, 0.15, 0.3, 0.5, 0.8, 1.2])
+def test_an_interrupt_at_any_moment_ends_it_with_130_or_comes_too_late(environment, moment_s):
+    command = [sys.executable, "-c", SAYS_WHEN_IT_BEGINS, "run", MODEL, PROMPT, "--temperature", "0"]
+    pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    tool = subprocess.Popen(command, env=environment, start_new_session=True, text=True, **pipes)
+    assert tool.stderr.readline() == "begun\n"
+    time.sleep(moment_s)
+    tool.send_signal(signal.SIGINT)
+    out, err = tool.communicate(timeout=60)
+
+    assert (tool.returncode, out, err) in [
+        (130, "", "mlxk run: Interrupted.\n"),
+        (0, ANSWER, ""),
+        (130, ANSWER, "mlxk run: Interrupted.\n"),
+    ]
+    with pytest.raises(ProcessLookupError):
+        os.killpg(tool.pid, 0)
+
+
+def test_an_interrupt_that_a_library_swallowed_is_an_interrupt_all_the_same(environment):
+    done = run([sys.executable, "-c", SWALLOWS, "run", MODEL, PROMPT], environment)
+
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "mlxk run: Interrupted.\n")
+
+
+def test_a_program_learns_of_the_interrupt_by_an_envelope(environment):
+    done = run([sys.executable, "-c", SWALLOWS, "run", MODEL, PROMPT, "--json"], environment)
+
+    assert (done.returncode, json.loads(done.stdout)["error"]["type"], done.stderr) == (130, "interrupted", "")
+
+
+def test_where_interrupts_are_ignored_from_the_start_they_stay_so(environment):
+    """As nohup and a shell's background jobs have it."""
+    command = [sys.executable, "-c", SWALLOWS, "run", MODEL, PROMPT, "--temperature", "0"]
+    done = run(command, environment, preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_IGN))
+
+    assert (done.returncode, done.stdout, done.stderr) == (0, ANSWER, "")
+
+
+def run(command, environment, **options):
+    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False, **options)
