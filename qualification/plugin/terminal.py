@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import re
 import select
 import subprocess
-import termios
+import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+
+from qualification import settings
 
 CTRL_C = "\x03"
 CTRL_D = "\x04"
@@ -18,6 +19,8 @@ CTRL_U = "\x15"
 UP = "\x1b[A"
 
 _TIMEOUT_S = 60
+_TAKE_TERMINAL = "import fcntl, os, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); os.execvp(sys.argv[1], sys.argv[1:])"
+"""Only the terminal that a session has taken as its own turns Ctrl-C into a signal."""
 _CONTROL_SEQUENCE = re.compile(rb"\x1b[\[\]()#;?]*(?:\d+(?:;\d+)*)?[A-Za-z<=>]")
 
 
@@ -70,13 +73,12 @@ def sitting_at(argv: Sequence[str], environment: Mapping[str, str] | None = None
     """Runs a command whose input, output and errors are a terminal of its own; it is killed if it is still there at the end."""
     ours, theirs = os.openpty()
     process = subprocess.Popen(
-        argv,
-        env={**os.environ, "TERM": "xterm", **(environment or {})},
+        [sys.executable, "-c", _TAKE_TERMINAL, *argv],
+        env={**settings.whole(), "TERM": "xterm", **(environment or {})},
         stdin=theirs,
         stdout=theirs,
         stderr=theirs,
         start_new_session=True,
-        preexec_fn=lambda: fcntl.ioctl(theirs, termios.TIOCSCTTY, 0),  # so that its Ctrl-C is a signal
     )
     os.close(theirs)
     try:
