@@ -29,7 +29,7 @@ _REVISION = re.compile(r"[\w][\w.-]*(/[\w][\w.-]*)*")
 class Snapshot:
     """One version of one model, or a workspace, which has its path for a name and is not ``cached``.
 
-    ``commit`` is None where there is no snapshot, or not one named by a commit.
+    ``commit`` is None where there is no snapshot (``folder`` is then not there), or not one named by a commit.
     """
 
     name: str
@@ -69,7 +69,7 @@ def current(hub: Path, name: str) -> Snapshot:
         return named
     folder = repository(hub, name)
     newest = max(commits(hub, name), key=lambda commit: (_modified(f"{folder}/snapshots/{commit}"), commit), default=None)
-    return _snapshot(hub, name, newest) if newest is not None else Snapshot(name, f"{folder}/snapshots", None)
+    return _snapshot(hub, name, newest) if newest is not None else Snapshot(name, f"{folder}/snapshots/none", None)
 
 
 def find(hub: Path, spec: str) -> Snapshot:
@@ -125,7 +125,7 @@ def commits(hub: Path, name: str) -> list[str]:
     place = f"{repository(hub, name)}/snapshots"
     try:
         with os.scandir(place) as entries:
-            return sorted(entry.name for entry in entries if entry.is_dir())
+            return sorted(entry.name for entry in entries if os.path.isdir(entry.path))  # noqa: PTH112
     except OSError:
         return []
 

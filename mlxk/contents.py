@@ -87,7 +87,7 @@ def read(snapshot: Snapshot) -> Contents:
         weights=weights,
         size_bytes=sum(blobs.values()),
         modified_s=_modified_s(snapshot.folder),
-        documents={name: _document(root + name, files[name] or 0) for name in _DOCUMENTS if name in files},
+        documents={name: _document(root + name, size) for name in _DOCUMENTS if (size := files.get(name)) is not None},
         headers=headers,
         written_by_mlx=written_by_mlx,
         lfs_pointers=pointers,

@@ -86,9 +86,13 @@ def show_error(command: str, error: MlxkError, *, as_json: bool) -> None:
 
 
 def write(text: str, *, end: str = "\n") -> None:
-    """Text on stdout, at once. A reader that has left raises BrokenPipeError."""
+    """Text on stdout, at once; what its encoding lacks is escaped. A reader that has left raises BrokenPipeError."""
     if text or end:
-        sys.stdout.write(text + end)
+        try:
+            sys.stdout.write(text + end)
+        except UnicodeEncodeError:
+            encoding = sys.stdout.encoding
+            sys.stdout.write((text + end).encode(encoding, "backslashreplace").decode(encoding))
         sys.stdout.flush()
 
 
