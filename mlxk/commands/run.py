@@ -177,6 +177,7 @@ def _data(arguments: argparse.Namespace, prompt: str, completion: Completion) ->
         "response": completion.text,
         "reasoning": None if arguments.no_reasoning else completion.reasoning or None,
         "finish_reason": completion.finish_reason,
+        "end_tokens": list(completion.end_tokens),
         "usage": {**dataclasses.asdict(completion.usage), "total_tokens": completion.usage.total_tokens},
         "timings": dataclasses.asdict(completion.timings),
     }

@@ -1,0 +1,79 @@
+"""``mlxk run`` in pipelines: what it reads, what it hands on, and the exit code of each."""
+
+from __future__ import annotations
+
+import subprocess
+
+import pytest
+
+from qualification.plugin import subject
+
+pytestmark = [pytest.mark.live, pytest.mark.live_e2e]
+
+CATS = "Write one sentence about cats."
+SHORTER = "Say it shorter."
+GREEDY = ("--temperature", "0", "--max-tokens", "50")
+
+
+def pipeline(*commands):
+    """Runs the tool once for each command, the output of each being the input of the next; exit codes, and what came out."""
+    processes = []
+    for arguments in commands:
+        stdin = processes[-1].stdout if processes else subprocess.DEVNULL
+        processes.append(subprocess.Popen([*subject.tool(), *arguments], stdin=stdin, stdout=subprocess.PIPE))
+    for process in processes[:-1]:
+        process.stdout.close()
+    out, _ = processes[-1].communicate(timeout=100)
+    return [process.wait(timeout=100) for process in processes], out.decode("utf-8")
+
+
+def test_one_model_reads_what_another_has_answered(mlxk, text_model_info, text_known_answers):
+    known = {answer.name: answer for answer in text_known_answers}
+    model = text_model_info.model_id
+
+    codes, out = pipeline(["run", model, CATS, *GREEDY], ["run", model, "-", SHORTER, *GREEDY])
+
+    assert codes == [0, 0]
+    assert out.strip()
+    assert not known or out == known["pipe"].answer + "\n"
+
+
+def test_a_list_of_models_is_a_prompt_like_any_other(text_model_info):
+    codes, out = pipeline(
+        ["list", text_model_info.model_id, "--json"], ["run", text_model_info.model_id, "-", "--max-tokens", "5"]
+    )
+
+    assert codes == [0, 0]
+    assert out.endswith("\n")
+
+
+def test_a_reader_that_leaves_ends_it_quietly(text_model_info):
+    command = [*subject.tool(), "run", text_model_info.model_id, CATS, *GREEDY]
+    tool = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    tool.stdout.close()
+
+    _, complaint = tool.communicate(timeout=100)
+
+    assert (tool.returncode, complaint) == (0, b"")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "stdin", "word"),
+    [
+        (["-"], b"caf\xe9", "UTF-8"),
+        (["-", "Shorter."], b"", "stdin"),
+        (["-"], b" \n\n", "stdin"),
+        ([], b"Hello", "interactive"),
+        (["--json"], b"", "interactive"),
+        ([""], b"", "prompt"),
+        (["caf\udce9"], b"", "UTF-8"),
+    ],
+    ids=["latin-1", "nothing", "white space", "no prompt", "no prompt as JSON", "empty prompt", "latin-1 argument"],
+)
+def test_what_is_no_prompt_is_a_usage_error_before_anything_is_loaded(mlxk, text_model_info, arguments, stdin, word):
+    done = mlxk("run", text_model_info.model_id, *arguments, stdin=stdin)
+
+    message = done.envelope["error"]["message"] if "--json" in arguments else done.stderr
+    assert done.code == 2
+    assert word in message
+    assert message.strip().count("\n") == 0
