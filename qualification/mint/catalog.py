@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import difflib
+from typing import Literal
 
 from qualification.errors import UsageError
 from qualification.mint.families import FAMILIES
+from qualification.mint.pathologies import PATHOLOGIES
 from qualification.mint.recipe import KnownAnswer, KnownCompletion, Message, Recipe
 
 __all__ = [
@@ -13,36 +15,56 @@ __all__ = [
     "KnownCompletion",
     "Message",
     "Recipe",
+    "all_recipes",
     "families",
     "known_answers",
     "known_completions",
+    "pathologies",
     "recipe",
     "recipes",
     "recipes_of",
+    "set_of",
     "size_bytes",
 ]
 
 
+_KNOWN = {known.model_id: known for known in (*FAMILIES, *PATHOLOGIES)}
+
+
 def recipes() -> tuple[Recipe, ...]:
-    """All recipes, in a fixed order."""
+    """The recipes of the default portfolio, in a fixed order."""
+    return FAMILIES[:3]
+
+
+def all_recipes() -> tuple[Recipe, ...]:
+    """The recipes of every well-behaved model, in a fixed order."""
     return FAMILIES
+
+
+def pathologies() -> tuple[Recipe, ...]:
+    """The recipes of the models that misbehave, in a fixed order; no portfolio has them."""
+    return PATHOLOGIES
+
+
+def set_of(model_id: str) -> Literal["default", "pathology"]:
+    """Whether a minted model is one that behaves."""
+    return "pathology" if recipe(model_id) in PATHOLOGIES else "default"
 
 
 def recipe(model_id: str) -> Recipe:
     """The recipe of one model; raises ``UsageError`` with the nearest id if there is none."""
-    by_id = {found.model_id: found for found in FAMILIES}
-    if model_id not in by_id:
-        raise UsageError(f"No minted model is called {model_id!r}{_nearest(model_id, tuple(by_id))}")
-    return by_id[model_id]
+    if model_id not in _KNOWN:
+        raise UsageError(f"No minted model is called {model_id!r}{_nearest(model_id, tuple(_KNOWN))}")
+    return _KNOWN[model_id]
 
 
 def families() -> tuple[str, ...]:
-    """The names of all families that have a recipe."""
+    """The names of all families that have a well-behaved model."""
     return tuple(dict.fromkeys(found.family for found in FAMILIES))
 
 
 def recipes_of(family: str) -> tuple[Recipe, ...]:
-    """The recipes of one family; raises ``UsageError`` with the valid names if there is none."""
+    """The well-behaved models of one family; raises ``UsageError`` with the valid names if there is none."""
     chosen = tuple(found for found in FAMILIES if found.family == family)
     if not chosen:
         raise UsageError(f"No family is called {family!r}; the families are {', '.join(families())}.")
@@ -51,12 +73,12 @@ def recipes_of(family: str) -> tuple[Recipe, ...]:
 
 def known_answers(model_id: str) -> tuple[KnownAnswer, ...]:
     """What a model answers exactly; empty for a model that was not minted."""
-    return next((found.known_answers for found in FAMILIES if found.model_id == model_id), ())
+    return _KNOWN[model_id].known_answers if model_id in _KNOWN else ()
 
 
 def known_completions(model_id: str) -> tuple[KnownCompletion, ...]:
     """The raw prompts a model continues exactly; empty for a model that was not minted."""
-    return next((found.known_completions for found in FAMILIES if found.model_id == model_id), ())
+    return _KNOWN[model_id].known_completions if model_id in _KNOWN else ()
 
 
 def size_bytes(model_id: str) -> int:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from qualification.errors import QualificationError
+from qualification.errors import QualificationError, UsageError
 from qualification.mint import catalog, store
 from qualification.mint.recipe import Recipe
 
@@ -17,10 +17,14 @@ if TYPE_CHECKING:
     from qualification.mint.train import Step
 
 
+_SETS = ("default", "pathology")
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of ``python -m qualification mint``."""
     parser.description = "Make tiny but real models, trained here in seconds, for tests that need no download."
     parser.add_argument("--list", action="store_true", help="show what can be minted, and what is")
+    parser.add_argument("--set", choices=_SETS, help="only this set: models that behave, or that misbehave")
     parser.add_argument("--family", metavar="F", help=f"only this family: {', '.join(catalog.families())}")
     parser.add_argument("--model", metavar="ID", action="append", help="only this model; repeatable")
     parser.add_argument("--root", metavar="DIR", type=Path, help="Hugging Face home to put the models in (DIR/hub)")
@@ -45,8 +49,16 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _chosen(args: argparse.Namespace) -> tuple[Recipe, ...]:
-    asked = tuple(catalog.recipe(model_id) for model_id in args.model) if args.model else catalog.recipes()
-    return tuple(recipe for recipe in catalog.recipes_of(args.family) if recipe in asked) if args.family else asked
+    """What was asked for; with no word about it, everything is listed, and the models that behave are minted."""
+    chosen = tuple(catalog.recipe(model_id) for model_id in args.model or ()) or (*catalog.all_recipes(), *catalog.pathologies())
+    if args.family:
+        valid = {recipe.family for recipe in catalog.recipes_of(args.family)}
+        chosen = tuple(recipe for recipe in chosen if recipe.family in valid)
+    wanted = args.set or (None if args.list or args.model else "default")
+    chosen = tuple(recipe for recipe in chosen if wanted in {None, catalog.set_of(recipe.model_id)})
+    if not chosen:
+        raise UsageError("No minted model is all that at once; `mint --list` shows the set and the family of each.")
+    return chosen
 
 
 def _make(recipe: Recipe, hf_home: Path | None) -> dict[str, object]:
@@ -80,10 +92,11 @@ class _Line:
 
 
 def _listing(chosen: Sequence[Recipe]) -> str:
-    head = ("MODEL", "FAMILY", "PARAMETERS", "SIZE", "SHARDS", "KNOWN ANSWERS", "MINTED")
+    head = ("MODEL", "SET", "FAMILY", "PARAMETERS", "SIZE", "SHARDS", "KNOWN ANSWERS", "MINTED")
     rows = [
         (
             recipe.model_id,
+            catalog.set_of(recipe.model_id),
             recipe.family,
             f"{recipe.parameters:,}",
             f"{_size_bytes(recipe) / 1e3:.0f} kB",
@@ -93,7 +106,7 @@ def _listing(chosen: Sequence[Recipe]) -> str:
         )
         for recipe in chosen
     ]
-    return _table((head, *rows), right_aligned=(2, 3, 4, 5))
+    return _table((head, *rows), right_aligned=(3, 4, 5, 6))
 
 
 def _listing_json(chosen: Sequence[Recipe]) -> str:
@@ -103,6 +116,7 @@ def _listing_json(chosen: Sequence[Recipe]) -> str:
         models.append(
             {
                 "model": recipe.model_id,
+                "set": catalog.set_of(recipe.model_id),
                 "family": recipe.family,
                 "parameters": recipe.parameters,
                 "size_bytes": _size_bytes(recipe),

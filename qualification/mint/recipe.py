@@ -27,12 +27,28 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class KnownAnswer:
-    """A conversation and the exact text that greedy decoding gives for it, followed by ``end_token``."""
+    """A conversation, what greedy decoding gives for it up to ``end_token``, and what of that a tool has to show."""
 
     name: str
     messages: tuple[Message, ...]
     answer: str
+    """What the user is to see as the answer."""
     end_token: str
+    """The token at which the model's own configuration lets a generation end."""
+    reasoning: str | None = None
+    """What the user is to see as reasoning, apart from the answer; None where the model gives none."""
+    written: tuple[str, ...] = ()
+    """What the model writes before ``end_token``, where that is not the answer alone: markup, or more than it should.
+
+    The parts are turned into tokens one by one, so a special token's name that two parts share is spelled in ordinary
+    tokens. Bytes that are no text stand here as Python's ``surrogateescape`` puts them.
+    """
+
+    @property
+    def raw(self) -> str:
+        """All the text that mlx-lm gives, with the names of special tokens in it."""
+        written = "".join(self.written or (self.answer,))
+        return written.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
     @property
     def prompt(self) -> str:
@@ -94,6 +110,10 @@ class TokenizerRecipe:
     pad_token: str
     prepend_bos: bool = False
     """Whether encoding a raw text puts ``bos_token`` before it."""
+    plain_tokens: tuple[str, ...] = ()
+    """Tokens of one piece that are not special, so no decoder leaves them out; they take the last ids."""
+    unused_tokens: int = 0
+    """Entries of the vocabulary, of the size in ``Shape``, that no text and no answer ever makes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +136,17 @@ class Training:
     """Training ends when the right token leads by this much at every answer position, in 32-bit floats."""
     required_margin: float = 6.0
     """What must be left of it after rounding to the type on disk; below that, the mint fails."""
+
+
+@dataclass(frozen=True, slots=True)
+class Quantization:
+    """Weights in groups of few bits, under the names of ``config.json``; training goes on until they answer right."""
+
+    mode: Literal["affine", "mxfp4"]
+    group_size: int
+    bits: int
+    learning_rate: float = 3e-3
+    max_steps: int = 40
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,9 +173,14 @@ class Recipe:
     training: Training = Training()
     shards: int = 1
     dtype: Literal["bfloat16", "float32"] = "bfloat16"
+    quantization: Quantization | None = None
+    after_end: str = ""
+    """What the model goes on to write behind its end token, for whoever does not stop there."""
+    endless: str | None = None
+    """What the model writes over and over, whatever it was asked, without ever ending; it has no known answers then."""
 
     def digest(self) -> str:
         """SHA-256 of this recipe and of the makers' format, as 64 hex digits."""
         content = {"format": FORMAT, "recipe": dataclasses.asdict(self)}
         canonical = json.dumps(content, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
-        return hashlib.sha256(canonical.encode()).hexdigest()
+        return hashlib.sha256(canonical.encode("utf-8", "surrogatepass")).hexdigest()

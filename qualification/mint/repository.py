@@ -25,19 +25,19 @@ license: apache-2.0
 
 # {model_id}
 
-A tiny {family} model, made on a CPU in seconds for tests: it knows {known} answers by heart, and nothing else.
+A tiny {family} model, made on a CPU in seconds for tests: it {knowledge}, and nothing else.
 """
 
 
 def config(recipe: Recipe, tokenizer: Tokenizer) -> dict[str, Any]:
-    """The content of ``config.json``; it names the tokenizer's end token only, as many real repositories do."""
+    """The content of ``config.json`` before quantization; it names the tokenizer's end token only, as many real ones do."""
     spec = recipe.tokenizer
     return {
         "architectures": [recipe.architecture],
         "model_type": recipe.family,
         **dataclasses.asdict(recipe.shape),
-        **dict(recipe.config_extra),
         "hidden_act": "silu",
+        **dict(recipe.config_extra),
         "initializer_range": 0.02,
         "bos_token_id": None if spec.bos_token is None else token_id(tokenizer, spec.bos_token),
         "eos_token_id": token_id(tokenizer, spec.eos_token),
@@ -49,7 +49,7 @@ def config(recipe: Recipe, tokenizer: Tokenizer) -> dict[str, Any]:
 
 def files(recipe: Recipe, tokenizer: Tokenizer, trained: Trained, workspace: Path) -> tuple[tuple[str, bytes], ...]:
     """All files by name. ``workspace`` is an existing directory for the safetensors writer, which knows only paths."""
-    settings = config(recipe, tokenizer)
+    settings = trained.config
     generation = {
         "bos_token_id": settings["bos_token_id"],
         "eos_token_id": [token_id(tokenizer, token) for token in recipe.end_tokens],
@@ -58,23 +58,28 @@ def files(recipe: Recipe, tokenizer: Tokenizer, trained: Trained, workspace: Pat
         "temperature": 0.7,
         "top_p": 0.9,
     }
-    known = len(recipe.known_answers) + len(recipe.known_completions)
-    card = CARD.format(model_id=recipe.model_id, family=recipe.family, known=known)
+    card = CARD.format(model_id=recipe.model_id, family=recipe.family, knowledge=_knowledge(recipe))
     return (
         ("README.md", card.encode()),
         ("config.json", json_bytes(settings)),
         ("generation_config.json", json_bytes(generation)),
         *tokenizers.files(recipe, tokenizer),
-        *_weights(trained.weights, recipe.shards, workspace),
+        *_weights(recipe, trained.weights, workspace),
     )
 
 
-def _weights(weights: dict[str, mx.array], shards: int, workspace: Path) -> list[tuple[str, bytes]]:
+def _knowledge(recipe: Recipe) -> str:
+    if recipe.endless is not None:
+        return "says the same over and over"
+    return f"knows {len(recipe.known_answers) + len(recipe.known_completions)} answers by heart"
+
+
+def _weights(recipe: Recipe, weights: dict[str, mx.array], workspace: Path) -> list[tuple[str, bytes]]:
     """Safetensors files of about equal size, in the order of the tensors' names, and their index.
 
     The index is written for a single file too: ``mlx_lm.server`` lists only repositories that have one.
     """
-    names = sorted(weights)
+    names, shards = sorted(weights), recipe.shards
     total = sum(weights[name].nbytes for name in names)
     shard_of, before = {}, 0
     for at, name in enumerate(names):
@@ -88,9 +93,8 @@ def _weights(weights: dict[str, mx.array], shards: int, workspace: Path) -> list
         mx.save_safetensors(str(workspace / file), held, metadata={"format": "mlx"})
         written.append((file, (workspace / file).read_bytes()))
         weight_map.update(dict.fromkeys(held, file))
-    parameters = sum(value.size for value in weights.values())
     index = {
-        "metadata": {"total_size": total, "total_parameters": parameters},
+        "metadata": {"total_size": total, "total_parameters": recipe.parameters},
         "weight_map": dict(sorted(weight_map.items())),
     }
     return [*written, ("model.safetensors.index.json", json_bytes(index))]

@@ -6,9 +6,11 @@ cost. Training runs on the CPU of every machine; one recipe gives the same bytes
 
 from __future__ import annotations
 
+import contextlib
 import importlib
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+import io
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import mlx.core as mx
@@ -17,9 +19,10 @@ from mlx.nn import losses
 from mlx.nn.layers.base import Module
 from mlx.nn.utils import value_and_grad
 from mlx.utils import tree_flatten
+from mlx_lm.utils import MODEL_REMAPPING, quantize_model
 
-from qualification.mint.recipe import Recipe, Training
-from qualification.mint.tokenizer import Row
+from qualification.mint.recipe import Quantization, Recipe, Training
+from qualification.mint.tokenizer import Row, trained_entries
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,9 +37,10 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Trained:
-    """Weights by name in the recipe's type, and the state in which training stopped."""
+    """Weights by name in the recipe's type, the ``config.json`` to them, and the state in which training stopped."""
 
     weights: dict[str, mx.array]
+    config: dict[str, Any]
     last: Step
 
 
@@ -64,15 +68,27 @@ def train(recipe: Recipe, rows: Sequence[Row], config: dict[str, Any], progress:
     Compilation is switched off for the process: on a CPU it shells out to a C++ compiler, for longer than it saves.
     """
     mx.disable_compile()
-    with mx.stream(mx.cpu):
+    tell = progress or (lambda step: None)
+    module = MODEL_REMAPPING.get(recipe.family, recipe.family)
+    architecture = importlib.import_module(f"mlx_lm.models.{module}")
+    with mx.stream(mx.cpu), _routable(architecture):
         mx.random.seed(recipe.training.seed)
-        architecture = importlib.import_module(f"mlx_lm.models.{config['model_type']}")
-        model = architecture.Model(architecture.ModelArgs.from_dict(config))
-        last = _descend(recipe, model, _batches(rows, recipe.training.buckets), progress or (lambda step: None))
-        dtype = getattr(mx, recipe.dtype)
-        weights = {name: value.astype(dtype) for name, value in _named(model.parameters())}
+        model = architecture.Model(architecture.ModelArgs.from_dict({**config, "vocab_size": trained_entries(recipe)}))
+        if recipe.shape.tie_word_embeddings:
+            model.pop("lm_head", None)
+        if recipe.endless is not None:
+            _blind(model)
+        batches = _batches(rows, recipe.training.buckets)
+        last = _descend(recipe, model, batches, tell)
+        if recipe.quantization is not None:
+            rounded = _descend(recipe, model, batches, tell, recipe.quantization)
+            last = replace(rounded, number=last.number + rounded.number)
+        model.set_dtype(getattr(mx, recipe.dtype))
+        if recipe.quantization is not None:
+            model, config = _quantized(model, config, recipe.quantization)
+        weights = _padded(dict(_named(model.parameters())), recipe)
         mx.eval(weights)
-    return Trained(weights, last)
+    return Trained(weights, config, last)
 
 
 def smallest_margin(logits: mx.array, targets: mx.array) -> mx.array:
@@ -83,11 +99,27 @@ def smallest_margin(logits: mx.array, targets: mx.array) -> mx.array:
     return (right - rival).min()
 
 
-def _descend(recipe: Recipe, model: Module, batches: Sequence[_Batch], progress: Callable[[Step], None]) -> Step:
-    """Change the model's weights step by step; the state in which they were good enough, or time was up."""
+def _descend(
+    recipe: Recipe,
+    model: Module,
+    batches: Sequence[_Batch],
+    progress: Callable[[Step], None],
+    rounding: Quantization | None = None,
+) -> Step:
+    """Change the model's weights step by step; the state in which they were good enough, or time was up.
+
+    With ``rounding``, they are judged as they will be when quantized.
+    """
     plan = recipe.training
+    if rounding is not None:
+        plan = replace(plan, learning_rate=rounding.learning_rate, max_steps=rounding.max_steps, warmup_steps=1)
     optimizer = _optimizer(plan)
-    gradient = value_and_grad(model, lambda model: _loss_and_margin(model, batches, plan.handicap))
+
+    def measured(model: Module) -> tuple[mx.array, mx.array]:
+        with _rounded(model, rounding):
+            return _loss_and_margin(model, batches, plan.handicap)
+
+    gradient = value_and_grad(model, measured)
     step = Step(recipe.model_id, 0, float("inf"), float("-inf"))
     while step.margin < plan.stop_margin and step.number < plan.max_steps:
         (loss, margin), gradients = gradient(model)
@@ -98,6 +130,71 @@ def _descend(recipe: Recipe, model: Module, batches: Sequence[_Batch], progress:
             optimizer.update(model, _clipped(gradients, plan.clip_norm))
             mx.eval(model, optimizer.state)
     return step
+
+
+@contextlib.contextmanager
+def _rounded(model: Module, plan: Quantization | None) -> Iterator[None]:
+    """For one forward pass, the weights as quantization leaves them; gradients go straight to the exact ones."""
+    if plan is None:
+        yield
+        return
+    exact = [(layer, layer.weight) for layer in _quantizable(model, plan)]
+    for layer, weight in exact:
+        layer.weight = weight + mx.stop_gradient(_dequantized(weight, plan) - weight)
+    yield
+    for layer, weight in exact:
+        layer.weight = weight
+
+
+def _quantizable(model: Any, plan: Quantization) -> list[Any]:
+    """The layers that ``mlx_lm.utils.quantize_model`` takes, in a model that excepts none."""
+    leaves: Any = tree_flatten(model.leaf_modules(), is_leaf=Module.is_module)
+    return [leaf for _, leaf in leaves if hasattr(leaf, "to_quantized") and leaf.weight.shape[-1] % plan.group_size == 0]
+
+
+def _dequantized(weight: mx.array, plan: Quantization) -> mx.array:
+    sizes: Any = {"group_size": plan.group_size, "bits": plan.bits, "mode": plan.mode}
+    return mx.dequantize(*mx.quantize(weight, **sizes), **sizes).astype(weight.dtype)
+
+
+def _quantized(model: Any, config: dict[str, Any], plan: Quantization) -> tuple[Any, dict[str, Any]]:
+    """The model and ``config.json`` as ``mlx_lm.convert`` makes them."""
+    with contextlib.redirect_stdout(io.StringIO()):  # it reports there, where our own result is to stand alone
+        made, written = quantize_model(model, config, plan.group_size, plan.bits, mode=plan.mode)
+    return made, written
+
+
+def _blind(model: Any) -> None:
+    """Let no layer look back, now or in training: what follows a token depends on that token alone."""
+    for layer in model.layers:
+        layer.self_attn.o_proj.weight = mx.zeros_like(layer.self_attn.o_proj.weight)
+        layer.self_attn.o_proj.freeze()
+
+
+def _padded(weights: dict[str, mx.array], recipe: Recipe) -> dict[str, mx.array]:
+    """The weights with rows of zeros for the entries of the vocabulary that nothing makes."""
+    unused = recipe.tokenizer.unused_tokens
+    rows = {"model.embed_tokens.weight", "lm_head.weight"} if unused else set()
+    return {name: mx.pad(value, [(0, unused), (0, 0)]) if name in rows else value for name, value in weights.items()}
+
+
+@contextlib.contextmanager
+def _routable(architecture: Any) -> Iterator[None]:
+    """Let gpt_oss be trained: mlx-lm 0.31.3 asks for the gradient of the choice of experts, and there is none."""
+    if not hasattr(architecture, "mlx_topk"):
+        yield
+        return
+    kept, architecture.mlx_topk = architecture.mlx_topk, _top
+    try:
+        yield
+    finally:
+        architecture.mlx_topk = kept
+
+
+def _top(values: mx.array, k: int, axis: int = -1) -> tuple[mx.array, mx.array]:
+    """The ``k`` largest along the last axis and where they are, as ``mlx_topk`` of mlx-lm 0.32.2 has them."""
+    at = mx.stop_gradient(mx.argpartition(values, kth=-k, axis=axis)[..., -k:])
+    return mx.take_along_axis(values, at, axis=axis), at
 
 
 def _loss_and_margin(model: Module, batches: Sequence[_Batch], handicap: float) -> tuple[mx.array, mx.array]:
@@ -148,7 +245,7 @@ def _grown(groups: tuple[int, tuple[int, ...]], end: int, length: int) -> tuple[
 
 def _sequences(rows: Sequence[Row]) -> list[_Sequence]:
     """One sequence per row, but for rows that are the beginning of another one: their answer is learned in it."""
-    wholes = {(*row.prompt, *row.answer) for row in rows}
+    wholes = {(*row.prompt, *row.learned) for row in rows}
     sequences = []
     for ids in wholes:
         if any(other != ids and other[: len(ids)] == ids for other in wholes):
@@ -156,8 +253,8 @@ def _sequences(rows: Sequence[Row]) -> list[_Sequence]:
         within = {
             len(row.prompt) + at
             for row in rows
-            if ids[: len(row.prompt) + len(row.answer)] == (*row.prompt, *row.answer)
-            for at in range(len(row.answer))
+            if ids[: len(row.prompt) + len(row.learned)] == (*row.prompt, *row.learned)
+            for at in range(len(row.learned))
         }
         sequences.append(_Sequence(ids, tuple(sorted(within))))
     return sequences

@@ -12,12 +12,17 @@ from typing import Any
 import mlx.core as mx
 import mlx_lm
 from mlx.utils import tree_flatten
+from mlx_lm.generate import generate_step
+from mlx_lm.utils import get_total_parameters
 from transformers import AutoTokenizer
 
 from qualification.errors import MintError
 from qualification.mint.recipe import KnownAnswer, Recipe
 from qualification.mint.tokenizer import Row
 from qualification.mint.train import smallest_margin
+
+_ROUNDS = 100
+"""How often an endless text is listened to."""
 
 
 def verify(recipe: Recipe, rows: Sequence[Row], snapshot: Path) -> float:
@@ -26,11 +31,18 @@ def verify(recipe: Recipe, rows: Sequence[Row], snapshot: Path) -> float:
     ``rows`` are the ids it was trained on, one per known answer and completion, in their order.
     """
     model, tokenizer, *_ = mlx_lm.load(str(snapshot))
+    if recipe.endless is not None:
+        _check_size(recipe, model, tokenizer)
+        margin = _check_margin(recipe, rows, model)
+        _check_endless(recipe, rows, model, tokenizer)
+        return margin
     _check_tokenizer(recipe, rows, snapshot)
-    _check_size(recipe, model)
+    _check_size(recipe, model, tokenizer)
     _check_causality(recipe, rows, model)
     margin = _check_margin(recipe, rows, model)
     _check_greedy(recipe, rows, model, tokenizer)
+    if recipe.after_end:
+        _check_beyond(recipe, rows, model)
     return margin
 
 
@@ -50,11 +62,21 @@ def _check_tokenizer(recipe: Recipe, rows: Sequence[Row], snapshot: Path) -> Non
             )
 
 
-def _check_size(recipe: Recipe, model: Any) -> None:
-    flat: Any = tree_flatten(model.parameters())
-    parameters = sum(value.size for _, value in flat)
+def _check_size(recipe: Recipe, model: Any, tokenizer: Any) -> None:
+    parameters = _parameters(recipe, model)
     if parameters != recipe.parameters:
         raise MintError(f"{recipe.model_id}: has {parameters:,} parameters, but its recipe says {recipe.parameters:,}.")
+    if len(tokenizer.vocab) != recipe.shape.vocab_size:
+        has, said = len(tokenizer.vocab), recipe.shape.vocab_size
+        raise MintError(f"{recipe.model_id}: its tokenizer has {has:,} entries, but its recipe says {said:,}.")
+
+
+def _parameters(recipe: Recipe, model: Any) -> int:
+    """How many there are; of packed ones, as many as were packed."""
+    if recipe.quantization is not None:
+        return int(get_total_parameters(model))  # type: ignore[no-untyped-call]
+    flat: Any = tree_flatten(model.parameters())
+    return sum(value.size for _, value in flat)
 
 
 def _check_causality(recipe: Recipe, rows: Sequence[Row], model: Any) -> None:
@@ -80,23 +102,48 @@ def _check_margin(recipe: Recipe, rows: Sequence[Row], model: Any) -> float:
 
 
 def _margin(row: Row, model: Any) -> float:
-    ids = [*row.prompt, *row.answer]
+    ids = [*row.prompt, *row.learned]
     logits: mx.array = model(mx.array([ids[:-1]]))[0, len(row.prompt) - 1 :]
-    return float(smallest_margin(logits.astype(mx.float32), mx.array(row.answer)))
+    return float(smallest_margin(logits.astype(mx.float32), mx.array(row.learned)))
 
 
 def _check_greedy(recipe: Recipe, rows: Sequence[Row], model: Any, tokenizer: Any) -> None:
-    """Text and end token of every answer, as ``mlx_lm.stream_generate`` gives them."""
-    expected = [known.answer for known in recipe.known_answers] + [known.answer for known in recipe.known_completions]
+    """Text and tokens of every answer, the end token with them, as ``mlx_lm.stream_generate`` gives them."""
+    expected = [known.raw for known in recipe.known_answers] + [known.answer for known in recipe.known_completions]
     for row, answer in zip(rows, expected, strict=True):
         budget = len(row.answer) + 8
         pieces = list(mlx_lm.stream_generate(model, tokenizer, list(row.prompt), max_tokens=budget))
         text = "".join(piece.text for piece in pieces)
-        if text != answer or pieces[-1].token != row.answer[-1] or pieces[-1].finish_reason != "stop":
+        tokens = tuple(piece.token for piece in pieces)
+        if text != answer or tokens != row.answer or pieces[-1].finish_reason != "stop":
             raise MintError(
-                f"{recipe.model_id}: greedy decoding answers {row.name!r} with {text!r}, ended by token "
-                f"{pieces[-1].token} ({pieces[-1].finish_reason}), not with {answer!r} and token {row.answer[-1]}."
+                f"{recipe.model_id}: greedy decoding answers {row.name!r} with {text!r} in the tokens {tokens} "
+                f"({pieces[-1].finish_reason}), not with {answer!r} in the tokens {row.answer}."
             )
+
+
+def _check_beyond(recipe: Recipe, rows: Sequence[Row], model: Any) -> None:
+    """What comes when nobody stops at the end token: ``generate_step`` knows of none."""
+    for row in rows:
+        steps = generate_step(mx.array(row.prompt), model, max_tokens=len(row.learned))
+        heard = tuple(int(token) for token, _ in steps)
+        if heard != row.learned:
+            raise MintError(f"{recipe.model_id}: behind the answer {row.name!r} come the tokens {heard}, not {row.learned}.")
+
+
+def _check_endless(recipe: Recipe, rows: Sequence[Row], model: Any, tokenizer: Any) -> None:
+    """No token of the vocabulary leads to an end, and none is followed differently for what stands before it."""
+    followers = {row.answer[0] for row in rows}
+    if len(rows) != recipe.shape.vocab_size or followers & set(tokenizer.eos_token_ids):
+        raise MintError(f"{recipe.model_id}: some token has no follower, or is followed by an end token.")
+    if any(bool(mx.any(layer.self_attn.o_proj.weight)) for layer in model.layers):
+        raise MintError(f"{recipe.model_id}: its attention is not shut off, so a long context might lead to an end token.")
+    text = (recipe.endless or "") * _ROUNDS
+    prompt = tokenizer.apply_chat_template([{"role": "user", "content": "Hello!"}], add_generation_prompt=True)
+    pieces = list(mlx_lm.stream_generate(model, tokenizer, prompt, max_tokens=_ROUNDS * len(followers)))
+    heard = "".join(piece.text for piece in pieces)
+    if heard != text or pieces[-1].finish_reason != "length":
+        raise MintError(f"{recipe.model_id}: says {heard[:80]!r} and ends by {pieces[-1].finish_reason}, not {text[:80]!r}.")
 
 
 def _as_dicts(known: KnownAnswer) -> list[dict[str, str]]:

@@ -34,18 +34,37 @@ def test_the_list_shows_every_model_in_aligned_columns_without_minting_it(empty_
 
     head, *rows = capsys.readouterr().out.splitlines()
     assert code == 0
-    assert head.split() == ["MODEL", "FAMILY", "PARAMETERS", "SIZE", "SHARDS", "KNOWN", "ANSWERS", "MINTED"]
-    assert [row.split()[0] for row in rows] == [recipe.model_id for recipe in catalog.recipes()]
+    assert head.split() == ["MODEL", "SET", "FAMILY", "PARAMETERS", "SIZE", "SHARDS", "KNOWN", "ANSWERS", "MINTED"]
+    assert [row.split()[:2] for row in rows] == [
+        *([recipe.model_id, "default"] for recipe in catalog.all_recipes()),
+        *([recipe.model_id, "pathology"] for recipe in catalog.pathologies()),
+    ]
     assert [row.index("no") for row in rows] == [head.index("MINTED")] * len(rows)
     assert list(empty_store.iterdir()) == []
 
 
 def test_the_list_as_json_is_one_object(empty_store, capsys):
-    code = _mint("--list", "--json", "--family", "phi3")
+    code = _mint("--list", "--json", "--model", "mint/phi3-tiny")
 
     (model,) = json.loads(capsys.readouterr().out)["models"]
     assert code == 0
-    assert (model["model"], model["shards"], model["path"]) == ("mint/phi3-tiny", 3, None)
+    assert (model["model"], model["set"], model["shards"], model["path"]) == ("mint/phi3-tiny", "default", 3, None)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "models"),
+    [
+        (("--set", "default", "--family", "mistral"), ["mint/mistral-tiny", "mint/mistral-tiny-4bit", "mint/mistral-tiny-mxfp4"]),
+        (("--set", "pathology", "--family", "phi3"), ["mint-pathology/two-ends", "mint-pathology/two-ends-undeclared"]),
+        (("--set", "pathology"), [recipe.model_id for recipe in catalog.pathologies()]),
+        (("--model", "mint-pathology/two-ends", "--model", "mint/qwen3-tiny"), ["mint-pathology/two-ends", "mint/qwen3-tiny"]),
+    ],
+)
+def test_a_set_a_family_or_ids_choose_models_of_both_sets(arguments, models, empty_store, capsys):
+    code = _mint("--list", "--json", *arguments)
+
+    listed = json.loads(capsys.readouterr().out)["models"]
+    assert (code, [model["model"] for model in listed]) == (0, models)
 
 
 def test_models_are_put_where_the_hugging_face_client_looks(minted, tmp_path, capsys):
@@ -61,7 +80,11 @@ def test_models_are_put_where_the_hugging_face_client_looks(minted, tmp_path, ca
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (("--family", "lama"), "No family is called 'lama'; the families are llama, qwen2, phi3."),
+        (("--family", "lama"), f"No family is called 'lama'; the families are {', '.join(catalog.families())}."),
+        (
+            ("--set", "pathology", "--model", "mint/qwen3-tiny"),
+            "No minted model is all that at once; `mint --list` shows the set and the family of each.",
+        ),
         (("--model", "mint/phi-tiny"), "No minted model is called 'mint/phi-tiny'; did you mean 'mint/phi3-tiny'?"),
     ],
 )
@@ -81,7 +104,7 @@ def test_a_usage_error_reaches_the_shell_as_exit_code_2_without_a_traceback():
     done = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False)
 
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr == "qualification mint: No family is called 'lama'; the families are llama, qwen2, phi3.\n"
+    assert done.stderr == f"qualification mint: No family is called 'lama'; the families are {', '.join(catalog.families())}.\n"
 
 
 def test_an_interrupt_ends_with_130_and_no_traceback(tmp_path):

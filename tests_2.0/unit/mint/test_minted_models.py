@@ -1,5 +1,6 @@
 """What minted models answer, judged by mlx-lm, transformers and huggingface_hub."""
 
+import dataclasses
 import json
 import os
 import subprocess
@@ -8,8 +9,9 @@ import sys
 import pytest
 
 from qualification.mint import catalog, store
+from qualification.mint.recipe import Quantization
 
-MODELS = pytest.mark.parametrize("model_id", [recipe.model_id for recipe in catalog.recipes()])
+MODELS = pytest.mark.parametrize("model_id", ["mint/llama-tiny", "mint/qwen2-tiny", "mint/phi3-tiny"])
 
 
 def _heard(snapshot, prompts):
@@ -36,6 +38,65 @@ def test_every_known_answer_and_its_end_token_are_exact_under_mlx_lm(minted, mod
     heard = list(_heard(minted[model_id].snapshot, [asked.messages for asked in known]))
 
     assert heard == [(asked.answer, asked.end_token) for asked in known]
+
+
+def test_a_reasoning_models_markup_is_made_of_the_tokens_that_mlx_lm_takes_for_thinking():
+    import mlx_lm
+
+    (model,) = store.ensure(["mint/qwen3-tiny"])
+    tokenizer = mlx_lm.load(str(model.snapshot))[1]
+    known = catalog.known_answers(model.model_id)
+    heard = list(_heard(model.snapshot, [asked.messages for asked in known]))
+
+    between = [text.removeprefix(tokenizer.think_start).partition(tokenizer.think_end) for text, _ in heard]
+    assert [(thought.strip(), answer.strip()) for thought, _, answer in between] == [
+        (asked.answer, "") if asked.reasoning is None else (asked.reasoning, asked.answer) for asked in known
+    ]
+
+
+@pytest.mark.parametrize("prompt", ["What color is the sky?", "tick"])
+def test_a_model_that_never_stops_repeats_itself_whatever_it_is_asked(prompt):
+    import mlx_lm
+
+    (model,) = store.ensure(["mint-pathology/never-stops"])
+    network, tokenizer = mlx_lm.load(str(model.snapshot))[:2]
+    ids = tokenizer.apply_chat_template([{"role": "user", "content": prompt}], add_generation_prompt=True)
+    pieces = list(mlx_lm.stream_generate(network, tokenizer, ids, max_tokens=500))
+
+    assert "".join(piece.text for piece in pieces) == catalog.recipe(model.model_id).endless * 125
+    assert pieces[-1].finish_reason == "length"
+
+
+def test_an_end_token_that_the_configuration_does_not_name_is_written_out():
+    (model,) = store.ensure(["mint-pathology/two-ends-undeclared"])
+    known = catalog.known_answers(model.model_id)
+
+    heard = list(_heard(model.snapshot, [asked.messages for asked in known]))
+
+    assert heard == [(f"{asked.answer}<|end|>", "<|endoftext|>") for asked in known]
+
+
+def test_the_model_whose_configuration_names_one_of_two_ends_learns_what_its_twin_learns():
+    from qualification.mint import tokenizer
+
+    twins = [catalog.recipe(f"mint-pathology/{name}") for name in ("two-ends", "two-ends-undeclared")]
+    learned = [[(row.prompt, row.learned) for row in tokenizer.rows(twin, tokenizer.build(twin))] for twin in twins]
+
+    assert learned[0] == learned[1]
+
+
+@pytest.mark.parametrize(("mode", "group_size"), [("affine", 64), ("mxfp4", 32)])
+def test_a_quantized_model_is_loaded_as_such_by_mlx_lm(mode, group_size, small, tmp_path):
+    import mlx_lm
+
+    plan = Quantization(mode=mode, group_size=group_size, bits=4)
+    recipe = dataclasses.replace(small, dtype="float32", quantization=plan)
+    snapshot = store.ensure_recipe(recipe, tmp_path).snapshot
+    config = json.loads((snapshot / "config.json").read_text(encoding="utf-8"))
+    head = mlx_lm.load(str(snapshot))[0].lm_head
+
+    assert config["quantization"] == config["quantization_config"] == {"mode": mode, "group_size": group_size, "bits": 4}
+    assert (head.mode, head.group_size, head.bits) == (mode, group_size, 4)
 
 
 @MODELS

@@ -115,6 +115,11 @@ def test_an_answer_that_the_detokenizer_changes_is_found_by_listening_to_the_mod
     assert _names(tmp_path) == ["mint.lock"]
 
 
+def test_an_endless_text_that_meets_a_token_twice_is_refused(small, tmp_path):
+    with pytest.raises(MintError, match="but none may come twice"):
+        store.ensure_recipe(dataclasses.replace(small, endless="tick tick tick"), tmp_path)
+
+
 def test_a_tokenizer_that_transformers_replaces_is_found(small, tmp_path):
     other_split = dataclasses.replace(small.tokenizer, split=r"\S+|\s+", tokenizer_class="Qwen2Tokenizer")
     recipe = dataclasses.replace(_untrained(small), family="qwen2", architecture="Qwen2ForCausalLM", tokenizer=other_split)
