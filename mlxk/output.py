@@ -121,24 +121,43 @@ def plain(text: str) -> str:
 def table(header: tuple[str, ...], rows: Sequence[Row], screen: Screen) -> str:
     """Aligned columns, as wide as their widest cell.
 
-    Where the screen is too narrow for them, the first column, which is the name, stands on a line of its own above the rest.
+    Where the screen is too narrow for them, the first column, which is the name, stands on a line of its own, and the rest
+    below it on as many lines as it takes.
     """
     cells = [tuple(plain(cell).replace("\n", "\\n").replace("\t", "\\t") for cell in row.cells) for row in rows]
     widths = [max(map(len, column)) for column in zip(header, *cells, strict=True)]
-    folds = screen.width is not None and sum(widths) + 3 * (len(widths) - 1) > screen.width
-    if folds:
-        header, widths = header[1:], widths[1:]
-    indent = "  " if folds else ""
-    lines = [screen.paint(indent + _line(header, widths), "bold"), indent + "-+-".join("-" * width for width in widths)]
-    for row, (name, *rest) in zip(rows, cells, strict=True):
-        if folds:
-            lines.append(name)
-        *most, last = rest if folds else (name, *rest)
-        start = " | ".join(cell.ljust(width) for cell, width in zip(most, widths, strict=False))
-        lines.append(f"{indent}{start} | {screen.paint(last, row.colour)}")
+    parts = _parts(widths, screen.width)
+    lines = [screen.paint(line, "bold") for line in _row_lines(header, widths, parts)]
+    lines.append(("  " if len(parts) > 1 else "") + "-+-".join("-" * widths[column] for column in parts[-1]))
+    for row, texts in zip(rows, cells, strict=True):
+        shown = _row_lines(texts, widths, parts)
+        before = shown[-1].removesuffix(texts[-1])
+        lines += [*shown[:-1], before + screen.paint(texts[-1], row.colour)]
         if row.note:
             lines += [screen.paint(line, "dim") for line in wrap(row.note, screen, "    ")]
     return "\n".join(lines)
+
+
+def _parts(widths: Sequence[int], available: int | None) -> list[list[int]]:
+    """The columns by the line that they stand on: all on one if they fit, else the first alone, and the rest as they fit."""
+    if available is None or sum(widths) + 3 * (len(widths) - 1) <= available:
+        return [list(range(len(widths)))]
+    parts: list[list[int]] = [[0], []]
+    for column in range(1, len(widths)):
+        used = 2 + sum(widths[other] + 3 for other in parts[-1])
+        if parts[-1] and used + widths[column] > available:
+            parts.append([])
+        parts[-1].append(column)
+    return parts
+
+
+def _row_lines(cells: Sequence[str], widths: Sequence[int], parts: list[list[int]]) -> list[str]:
+    """A row in its lines; all below the one with the name are indented."""
+    lines = []
+    for part in parts:
+        padded = [cells[column].ljust(widths[column]) for column in part[:-1]]
+        lines.append(("  " if part[0] else "") + " | ".join([*padded, cells[part[-1]]]))
+    return lines
 
 
 def wrap(sentence: str, screen: Screen, indent: str) -> list[str]:
@@ -149,10 +168,6 @@ def wrap(sentence: str, screen: Screen, indent: str) -> list[str]:
     from textwrap import wrap as wrapped  # noqa: PLC0415 - for terminals only
 
     return wrapped(sentence, max(20, screen.width - 1), initial_indent=indent, subsequent_indent=indent)
-
-
-def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
-    return " | ".join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True)).rstrip()
 
 
 def _dump(value: dict[str, Any]) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 
 from mlxk import system, views
 from mlxk.library import Library, Model
-from mlxk.output import Result, Row, Screen, table
+from mlxk.output import Result, Row, Screen, table, wrap
 from mlxk.workspace import is_path
 
 
@@ -37,14 +37,14 @@ def execute(arguments: argparse.Namespace) -> Result:
 def _text(rows: list[Row], hidden: int, arguments: argparse.Namespace, screen: Screen) -> str:
     lines = [table(_header(arguments), rows, screen)] if rows else ["No model to show."]
     if hidden:
-        lines.append(f"{hidden} more not whole or not runnable; `mlxk list --all --health` shows which.")
+        lines += wrap(f"{hidden} more not whole or not runnable; `mlxk list --all --health` shows which.", screen, "")
     return "\n".join(lines)
 
 
 def _header(arguments: argparse.Namespace) -> tuple[str, ...]:
     header = ["Name", "Hash", "Size", "Modified", "Src", "Type"]
     if arguments.all or arguments.verbose:
-        header[5:5] = ["Clean", "Framework"] if arguments.verbose else ["Framework"]
+        header[5:5] = ["Framework"]
     if arguments.health:
         header += ["Integrity", "Runtime"] if arguments.verbose else ["Health"]
     return tuple(header)
@@ -58,7 +58,6 @@ def _row(model: Model, entry: dict[str, Any], arguments: argparse.Namespace) -> 
         "Size": views.size(model.contents.size_bytes),
         "Modified": views.age(model.contents.modified_s),
         "Src": views.source(model, entry["clean"]),
-        "Clean": {True: "✓", False: "✗", None: "-"}[entry["clean"]],
         "Framework": model.description.framework,
         "Type": views.kind(model),
         "Health": word,

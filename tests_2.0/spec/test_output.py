@@ -22,6 +22,8 @@ COMMITS = ("0123456789abcdef0123456789abcdef01234567", "0123fedcba9876543210fedc
 HEADER = b'{"__metadata__":{"format":"mlx"},"t":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}'
 WEIGHTS = struct.pack("<Q", len(HEADER)) + HEADER + bytes(4)
 
+SENTINEL = {"mlxk_version": "0.1.0", "created_at": "2026-01-01T00:00:00Z", "managed": True, "operation": "clone"}
+
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory) -> Path:
@@ -32,6 +34,9 @@ def home(tmp_path_factory) -> Path:
     add(home, "whole-too", {"model_type": "llama"})
     add(home, "broken", {"model_type": "llama"}, weights=None)
     add(home, "foreign", {"model_type": "llama", "auto_map": {"AutoModel": "theirs.Model"}})
+    (home / "workspace").mkdir()
+    (home / "workspace" / "config.json").write_text('{"model_type": "llama"}', encoding="utf-8")
+    (home / "workspace" / ".mlxk_workspace.json").write_text(json.dumps(SENTINEL), encoding="utf-8")
     return home
 
 
@@ -77,6 +82,36 @@ OUTCOMES = [
     ("show org/whole@0123", 3, "show", "ambiguous_match"),
     ("show org/none", 3, "show", "model_not_found"),
     ("show org/whole@main-not", 3, "show", "hash_not_found"),
+    ("show org/whole --files", 0, "show", None),
+    ("show org/broken --config", 0, "show", None),
+    ("show org/whole --files --config", 2, "show", "CommandError"),
+    ("show org/whole --recalc-hash", 2, "show", "CommandError"),
+    ("show ./nowhere", 3, "show", "model_not_found"),
+    ("show {home}/workspace", 0, "show", None),
+    ("show {home}/workspace --recalc-hash", 0, "show", None),
+    ("list {home}/workspace", 0, "list", None),
+    ("list {home}", 0, "list", None),
+    ("list --health --verbose --all", 0, "list", None),
+    ("list org/whole@0123f", 0, "list", None),
+    ("list org/whole@9999", 3, "list", "hash_not_found"),
+    ("health", 0, "health", None),
+    ("health broken", 0, "health", None),
+    ("health nothing-has-this-name", 0, "health", None),
+    ("health {home}/workspace", 0, "health", None),
+    ("health whole@main", 3, "health", "ambiguous_match"),
+    ("health --bogus", 2, "health", "CommandError"),
+    ("rm", 2, "rm", "CommandError"),
+    ("rm org/whole", 0, "rm", None),
+    ("rm org/whole@main", 0, "rm", None),
+    ("rm whole --force", 3, "rm", "model_not_found"),
+    ("rm org/whole@9999 --force", 3, "rm", "hash_not_found"),
+    ("rm ./workspace --force", 4, "rm", "workspace_model"),
+    ("completion bash", 0, "completion", None),
+    ("completion names", 0, "completion", None),
+    ("completion tcsh", 2, "completion", "CommandError"),
+    ("schema", 0, "schema", None),
+    ("schema modelObject", 0, "schema", None),
+    ("schema nothing", 3, "schema", "not_found"),
     ("run", 2, "run", "CommandError"),
     ("run org/whole", 2, "run", "CommandError"),
     ("run org/whole hello --temperature hot", 2, "run", "CommandError"),
@@ -97,7 +132,7 @@ OUTCOMES = [
 
 @pytest.mark.parametrize(("arguments", "code", "command", "error"), OUTCOMES, ids=[outcome[0] for outcome in OUTCOMES])
 def test_outcome(home, arguments, code, command, error):
-    done = mlxk(home, *arguments.split(), "--json")
+    done = mlxk(home, *arguments.format(home=home).split(), "--json")
     printed = json.loads(done.stdout)
 
     assert [problem.message for problem in SCHEMA.iter_errors(printed)] == []
@@ -106,7 +141,15 @@ def test_outcome(home, arguments, code, command, error):
     assert done.stderr == ""
 
 
-@pytest.mark.parametrize(("arguments", "code", "command", "error"), [OUTCOMES[place] for place in (0, 2, 4, 7, 13, 17, 28)])
+HEAVY = {"mlx", "mlx_lm", "mlx_vlm", "mlx_audio", "transformers", "huggingface_hub", "numpy", "torch", "shtab"}
+WITHOUT_THEM = ("list", "list --all --json", "show org/whole", "health", "rm org/whole", "--version", "version")
+TOLD_TO_PEOPLE = (
+    *("version", "--help", "", "list --bogus", "show org/whole", "show whole", "run org/broken hello"),
+    *("list --health --verbose --all", "health", "rm whole --force", "completion fish", "schema modelObject"),
+)
+
+
+@pytest.mark.parametrize(("arguments", "code", "command", "error"), [each for each in OUTCOMES if each[0] in TOLD_TO_PEOPLE])
 def test_people_get_the_same_exit_code_with_a_sentence_on_stderr(home, arguments, code, command, error):
     done = mlxk(home, *arguments.split())
 
@@ -195,6 +238,34 @@ def test_a_wheel_lists_models_without_being_installed(home, tmp_path):
 
     assert [model["name"] for model in models] == ["org/broken", "org/foreign", "org/whole", "org/whole-too"]
     assert models[2]["reason"] == "mlx-lm is not installed."
+
+
+@pytest.mark.parametrize("command", ["schema", "version", "health"])
+def test_a_wheel_needs_no_installation_for_what_the_standard_library_can_do(home, tmp_path, command):
+    wheel = tmp_path / "mlxk.whl"
+    package = Path(__file__).parents[2] / "mlxk"
+    with zipfile.ZipFile(wheel, "w") as archive:
+        for path in (*package.rglob("*.py"), package / "schemas" / "output.json"):
+            archive.write(path, path.relative_to(package.parent))
+    environment = {"HF_HOME": str(home), "PYTHONPATH": str(wheel)}
+    argv = [sys.executable, "-S", "-m", "mlxk", command, "--json"]
+    done = subprocess.run(argv, env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert SCHEMA.is_valid(json.loads(done.stdout))
+
+
+@pytest.mark.parametrize("arguments", WITHOUT_THEM)
+def test_what_needs_no_model_in_memory_imports_no_library_that_runs_one(home, arguments):
+    command = [sys.executable, "-X", "importtime", "-m", "mlxk", *arguments.split()]
+    done = subprocess.run(command, env={"HF_HOME": str(home)}, capture_output=True, text=True, timeout=60, check=False)
+    imported = {line.rpartition("|")[2].strip().partition(".")[0] for line in done.stderr.splitlines() if "import time:" in line}
+
+    assert "mlxk" in imported
+    assert (
+        imported & {"mlx", "mlx_lm", "mlx_vlm", "mlx_audio", "transformers", "huggingface_hub", "numpy", "torch", "shtab"}
+        == set()
+    )
 
 
 def test_the_help_names_every_command_and_every_exit_code(home):
