@@ -10,7 +10,6 @@ import argparse
 import json
 import os
 import resource
-import shutil
 import statistics
 import subprocess
 import sys
@@ -20,8 +19,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import make_cache
+
 from qualification import bundle, gate, machine, matrix, plan, portfolio, runner
-from qualification.mint import store
 
 TOOL = Path(sys.executable).with_name("mlxk")
 BARE = [sys.executable, "-c", "pass"]
@@ -77,12 +77,14 @@ def startup(rounds: int, _scratch: Path) -> list[Row]:
 
 
 def listing(rounds: int, scratch: Path) -> list[Row]:
-    """User and system time of ``mlxk list --json`` over hubs of 20 and 1,000 models, beside a bare interpreter."""
+    """User and system time of ``list`` and ``health`` over hubs of 20 and 1,000 models, beside a bare interpreter."""
     rows = []
     for count, bar_s in ((20, 0.15), (1000, 0.5)):
-        home = _home_of(count, scratch)
-        ours, bare = _paired(rounds, lambda home=home: _cpu([TOOL, "list", "--json"], HF_HOME=str(home)), lambda: _cpu(BARE))
-        rows.append(_row(f"mlxk list --json, {count} models (CPU)", ours, "python -c pass", bare, bar_s=bar_s))
+        home = make_cache.make(count, scratch / f"home-{count}")
+        for command in ("list", "health"):
+            argv = [TOOL, command, "--json"]
+            ours, bare = _paired(rounds, lambda argv=argv, home=home: _cpu(argv, HF_HOME=str(home)), lambda: _cpu(BARE))
+            rows.append(_row(f"mlxk {command} --json, {count} models (CPU)", ours, "python -c pass", bare, bar_s=bar_s))
     return rows
 
 
@@ -162,17 +164,6 @@ def _cpu(argv: Sequence[str | Path], **environment: str) -> float:
     _run(argv, **environment)()
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-
-
-def _home_of(count: int, scratch: Path) -> Path:
-    """A Hugging Face home with ``count`` copies of one minted model, each a complete repository of its own."""
-    home = scratch / f"home-{count}"
-    store.ensure(["mint/llama-tiny"])
-    store.install("mint/llama-tiny", home)
-    original = home / "hub" / "models--mint--llama-tiny"
-    for number in range(1, count):
-        shutil.copytree(original, original.with_name(f"models--mint--copy-{number:04d}"), symlinks=True)
-    return home
 
 
 def _project(scratch: Path) -> Path:
