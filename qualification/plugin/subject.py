@@ -56,26 +56,44 @@ def call(*arguments: str, stdin: str | bytes = b"", environment: Mapping[str, st
     return Called(done.returncode, done.stdout.decode("utf-8"), done.stderr.decode("utf-8"))
 
 
-def on_terminal(*arguments: str) -> tuple[int, str]:
-    """Runs the tool with a terminal as its stdout; its exit code, and what the terminal received, line ends as ``\\n``."""
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """What a terminal received from a finished command, in the pieces that could be read as they came."""
+
+    code: int
+    pieces: tuple[bytes, ...]
+
+    @property
+    def text(self) -> str:
+        """All of it, line ends as ``\\n``."""
+        return b"".join(self.pieces).decode("utf-8").replace("\r\n", "\n")
+
+    @property
+    def came_in_pieces(self) -> bool:
+        """Whether the first line came bit by bit. Who prints all at once has the terminal pass on whole lines."""
+        return b"\n" not in b"".join(self.pieces[:2])
+
+
+def on_terminal(*arguments: str) -> Shown:
+    """Runs the tool with a terminal as its stdout."""
     ours, theirs = os.openpty()
     process = subprocess.Popen([*tool(), *arguments], stdin=subprocess.DEVNULL, stdout=theirs, stderr=subprocess.PIPE)
     os.close(theirs)
-    received = b""
+    received = []
     deadline = time.monotonic() + _CALL_TIMEOUT_S
     try:
         while select.select([ours], [], [], max(0.0, deadline - time.monotonic()))[0]:
             with suppress(OSError):  # Linux tells the end of a terminal by an error
                 chunk = os.read(ours, 4096)
                 if chunk:
-                    received += chunk
+                    received.append(chunk)
                     continue
             break
         process.communicate(timeout=max(0.1, deadline - time.monotonic()))
     finally:
         process.kill()
         os.close(ours)
-    return process.returncode, received.decode("utf-8").replace("\r\n", "\n")
+    return Shown(process.returncode, tuple(received))
 
 
 @dataclass(frozen=True, slots=True)

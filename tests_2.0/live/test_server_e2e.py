@@ -11,9 +11,16 @@ pytestmark = [pytest.mark.live, pytest.mark.live_e2e]
 CATS = [{"role": "user", "content": "Write one sentence about cats."}]
 
 
+@pytest.fixture(scope="module")
+def server():
+    """The server of all tests that ask it nothing wrong; it loads a model when it is asked for."""
+    with subject.serving() as running:
+        yield running
+
+
 @pytest.fixture
-def server(text_model_info):
-    """One server per test, with this test's model loaded on the first request."""
+def own_server():
+    """A server that a test may try to hurt."""
     with subject.serving() as running:
         yield running
 
@@ -103,7 +110,8 @@ def test_health_and_models_tell_what_is_there(server, text_model_info):
     assert server.get(f"/v1/models/{text_model_info.model_id}").json["id"] == text_model_info.model_id
 
 
-def test_bad_requests_get_openai_s_error_and_harm_nobody(server, text_model_info):
+def test_bad_requests_get_openai_s_error_and_harm_nobody(own_server, text_model_info):
+    server = own_server
     model = text_model_info.model_id
     before = server.chat(model, CATS, max_tokens=50).json["choices"]
     json_type = {"Content-Type": "application/json"}
@@ -118,6 +126,7 @@ def test_bad_requests_get_openai_s_error_and_harm_nobody(server, text_model_info
         "no budget": (400, server.chat(model, CATS, max_tokens=0)),
         "tools": (400, server.chat(model, CATS, tools=[{"type": "function", "function": {"name": "f"}}])),
         "two choices": (400, server.chat(model, CATS, n=2)),
+        "sampling of the wrong type": (400, server.chat(model, CATS, top_p="much")),
         "not JSON": (400, server.request("POST", "/v1/chat/completions", b"{", json_type)),
         "deep JSON": (400, server.request("POST", "/v1/chat/completions", deep, json_type)),
         "not UTF-8": (400, server.request("POST", "/v1/chat/completions", b'"\xff"', json_type)),
@@ -131,10 +140,5 @@ def test_bad_requests_get_openai_s_error_and_harm_nobody(server, text_model_info
         assert answer.status == status, (name, answer.body)
         assert set(answer.json["error"]) >= {"message", "type", "param", "code"}, name
         assert answer.headers["x-request-id"], name
+    assert answers["sampling of the wrong type"][1].json["error"]["param"] == "top_p"
     assert server.chat(model, CATS, max_tokens=50).json["choices"] == before
-
-
-def test_a_refused_parameter_is_named(server, text_model_info):
-    error = server.chat(text_model_info.model_id, CATS, top_p="much").json["error"]
-
-    assert error["param"] == "top_p"
