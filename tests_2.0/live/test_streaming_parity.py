@@ -22,7 +22,9 @@ def test_stream_and_batch_show_the_same_text(mlxk, text_model_info, text_known_a
     in_one_piece = subject.on_terminal(*arguments, "--no-stream")
     piped = mlxk(*arguments).stdout
 
-    assert leaked(streamed[1]) == []
-    assert streamed == in_one_piece == (0, expected + "\n")
+    assert leaked(streamed.text) == []
+    assert (streamed.code, in_one_piece.code) == (0, 0)
+    assert streamed.text == in_one_piece.text == expected + "\n"
+    assert not in_one_piece.came_in_pieces
     assert piped == data["response"] + "\n"
     assert not known or (data["response"], data["reasoning"]) == (known["mixed"].answer, known["mixed"].reasoning)
