@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
-import subprocess
 import tempfile
 import time
 import uuid
@@ -15,10 +13,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from qualification import outcome, records, settings, supervise
-from qualification.errors import EnvironmentUnfitError
+from qualification import outcome, processes, records, settings, supervise
+from qualification.errors import BundleError, EnvironmentUnfitError
 from qualification.outcome import Ended, Judged
 from qualification.plan import Cell
+from qualification.supervise import Result
 
 _MINT_TIMEOUT_S = 300
 _TEST_TIMEOUT_SHARE = 0.5
@@ -53,14 +52,12 @@ class Attempt:
 def make(order: Order) -> Attempt:
     """Prepares the cell's private directories, runs its tests under supervision, and names the outcome."""
     with _scratch() as scratch:
-        process = _Process(order, scratch)
         try:
+            process = _Process(order, scratch)
             process.prepare()
-        except EnvironmentUnfitError as error:
+            return process.start() if order.cell.process == "wet" else _together(process.start_each_alone())
+        except (EnvironmentUnfitError, BundleError) as error:
             return Attempt(Judged("harness_error", str(error)))
-        if order.cell.process == "wet":
-            return process.start()
-        return _together(process.start_each_alone())
 
 
 def _together(parts: Sequence[Attempt]) -> Attempt:
@@ -81,8 +78,7 @@ class _Process:
         self._hf_home = scratch / "hf"
         self._token = uuid.uuid4().hex
         self._deadline = time.monotonic() + order.cell.timeout_s
-        for name in ("home", "tmp", "work", "hf"):
-            (scratch / name).mkdir()
+        self._make_directories()
 
     def prepare(self) -> None:
         """Puts the cell's minted model into its Hugging Face home; a discovered model is read where the user has it."""
@@ -102,19 +98,12 @@ class _Process:
             "--root",
             str(self._hf_home),
         ]
-        with self._order.log.open("ab") as log:
-            done = subprocess.run(
-                argv,
-                cwd=self._scratch / "work",
-                env=self._environment(),
-                stdout=log,
-                stderr=log,
-                timeout=_MINT_TIMEOUT_S,
-                check=False,
-            )
-        if done.returncode != 0:
+        result = self._run(argv, _MINT_TIMEOUT_S)
+        if result.how == "timeout":
+            raise EnvironmentUnfitError(f"{model.model_id} was not minted within {_MINT_TIMEOUT_S} s; see {self._order.log.name}")
+        if result.how == "orphaned" or result.returncode != 0:
             raise EnvironmentUnfitError(
-                f"{model.model_id} could not be minted (code {done.returncode}); see {self._order.log.name}"
+                f"{model.model_id} could not be minted (code {result.returncode}); see {self._order.log.name}"
             )
 
     def start(self, *selection: str) -> Attempt:
@@ -133,24 +122,14 @@ class _Process:
 
     def _supervised(self, selection: Sequence[str], *options: str) -> tuple[Ended, list[tuple[dict[str, Any], bytes]]]:
         """How the process ended, and the records that it wrote with their raw lines."""
+        self._make_directories()
         context = self._scratch / "cell.json"
         progress = self._scratch / "progress.jsonl"
         progress.unlink(missing_ok=True)
         context.write_text(json.dumps(self._context(progress)), encoding="utf-8")
-        spec = supervise.Spec(
-            cell=self._cell.id,
-            argv=(*self._argv(context), *options, *self._paths(selection or self._cell.tests)),
-            cwd=str(self._scratch / "work"),
-            environment=self._environment(),
-            log=str(self._order.log),
-            memory_log=str(self._order.memory),
-            result=str(self._scratch / "result.json"),
-            scratch=str(self._scratch),
-            timeout_s=max(0.0, self._deadline - time.monotonic()),
-        )
-        Path(spec.result).unlink(missing_ok=True)
         before = records.end(self._order.tests)
-        result = supervise.run(spec, self._scratch / "spec.json", self._order.abandoned)
+        argv = (*self._argv(context), *options, *self._paths(selection or self._cell.tests))
+        result = self._run(argv, max(0.0, self._deadline - time.monotonic()))
         told = _told(progress)
         ended = Ended(
             returncode=result.returncode,
@@ -164,8 +143,39 @@ class _Process:
         )
         return ended, records.written_since(self._order.tests, before, self._cell.id)
 
+    def _run(self, argv: Sequence[str], timeout_s: float) -> Result:
+        """Runs one process of the cell under supervision. Raises EnvironmentUnfitError where it cannot even be started."""
+        spec = supervise.Spec(
+            cell=self._cell.id,
+            argv=tuple(argv),
+            cwd=str(self._scratch / "work"),
+            environment=self._environment(),
+            log=str(self._order.log),
+            memory_log=str(self._order.memory),
+            result=str(self._scratch / "result.json"),
+            scratch=str(self._scratch),
+            names=self._names(),
+            timeout_s=timeout_s,
+        )
+        Path(spec.result).unlink(missing_ok=True)
+        result = supervise.run(spec, self._scratch / "spec.json", self._order.abandoned)
+        if result.unstartable:
+            raise EnvironmentUnfitError(supervise.anonymous(result.unstartable, spec.names))
+        return result
+
+    def _make_directories(self) -> None:
+        """Makes them again for the next test, should one have removed them."""
+        for name in ("home", "tmp", "work", "hf"):
+            (self._scratch / name).mkdir(parents=True, exist_ok=True)
+
+    def _names(self) -> dict[str, str]:
+        """What stands for this machine's directories in what is kept."""
+        named = ((self._order.project, "<project>"), (self._scratch, "<scratch>"), (Path.home(), "~"))
+        return {str(written): name for path, name in named for written in (path, path.resolve()) if path != Path("/")}
+
     def _paths(self, tests: Sequence[str]) -> list[str]:
-        return [str(self._order.project / test) for test in tests]
+        """Joined as text: a parameter in a test's id may look like a path, and is none."""
+        return [f"{self._order.project}/{test}" for test in tests]
 
     def _argv(self, context: Path) -> Iterator[str]:
         project = self._order.project
@@ -206,7 +216,7 @@ class _Process:
             "PYTHONNOUSERSITE": "1",
             "PYTHONFAULTHANDLER": "1",
             "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
-            supervise.TOKEN: self._token,
+            processes.TOKEN: self._token,
         }
 
     def _context(self, progress: Path) -> dict[str, object]:
@@ -224,11 +234,14 @@ class _Process:
 
 
 def _told(progress: Path) -> dict[str, Any]:
-    """The last word of a process on what it collected and what it was running."""
+    """The last word of a process on what it collected and what it was running; a line that a kill cut short is left out."""
     told: dict[str, Any] = {"collected": None, "running": None}
     if progress.exists():
-        for line in progress.read_text(encoding="utf-8").splitlines():
-            told |= json.loads(line)
+        for line in progress.read_bytes().split(b"\n")[:-1]:
+            try:
+                told |= json.loads(line)
+            except (ValueError, TypeError) as error:
+                raise BundleError(f"something else than the harness wrote into the cell's {progress.name} ({error})") from error
     return told
 
 
@@ -239,10 +252,4 @@ def _scratch() -> Iterator[Path]:
     try:
         yield path
     finally:
-        shutil.rmtree(path, onerror=_make_writable_and_retry)
-
-
-def _make_writable_and_retry(function: object, path: str, _error: object) -> None:
-    Path(path).parent.chmod(0o700)
-    if callable(function):
-        function(path)
+        supervise.discard(path)

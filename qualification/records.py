@@ -63,10 +63,21 @@ def read(path: Path) -> list[tuple[int, dict[str, Any], bytes]]:
 
     Raises BundleError for a line that is not a record.
     """
-    if not path.exists():
-        return []
-    found = []
-    for number, line in enumerate(path.read_bytes().split(b"\n")[:-1], start=1):
+    return list(_complete(path))
+
+
+def written_since(path: Path, offset: int, cell: str) -> list[tuple[dict[str, Any], bytes]]:
+    """Record and raw line of what ``cell`` appended after byte ``offset``; others may write at the same time.
+
+    Raises BundleError for a line that is not a record, whoever wrote it.
+    """
+    return [(record, line) for _, record, line in _complete(path, offset) if record.get("cell") == cell]
+
+
+def _complete(path: Path, offset: int = 0) -> Iterator[tuple[int, dict[str, Any], bytes]]:
+    content = path.read_bytes() if path.exists() else b""
+    first = content.count(b"\n", 0, offset) + 1
+    for number, line in enumerate(content[offset:].split(b"\n")[:-1], start=first):
         try:
             record = json.loads(line, parse_constant=_refuse)
         except ValueError as error:
@@ -74,19 +85,7 @@ def read(path: Path) -> list[tuple[int, dict[str, Any], bytes]]:
         wrong = schemas.violations("report", record)
         if wrong:
             raise BundleError(f"{path.name}:{number}: {wrong[0]}")
-        found.append((number, record, line + b"\n"))
-    return found
-
-
-def written_since(path: Path, offset: int, cell: str) -> list[tuple[dict[str, Any], bytes]]:
-    """Record and raw line of what ``cell`` appended after byte ``offset``; others may write at the same time."""
-    if not path.exists():
-        return []
-    with path.open("rb") as file:
-        file.seek(offset)
-        lines = file.read().split(b"\n")[:-1]
-    found = [(json.loads(line), line + b"\n") for line in lines]
-    return [(record, line) for record, line in found if record.get("cell") == cell]
+        yield number, record, line + b"\n"
 
 
 def end(path: Path) -> int:

@@ -51,6 +51,6 @@ def _cache_home() -> Path:
 
 
 _HANDED_DOWN = frozenset(
-    {"PATH", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "TERM", "USER", "LOGNAME", "SHELL"}
+    {"PATH", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "TERM", "SHELL"}
     | {"LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "QUALIFICATION_MINT_ROOT", "XDG_CACHE_HOME"}
 )

@@ -2,7 +2,7 @@
 
 Run as ``python -m qualification.supervise SPEC`` with a pipe from the runner as stdin: when the runner dies, however it dies,
 the pipe closes and the cell dies with it. The supervisor has a session of its own, so that a signal to the runner's group
-does not reach it before it has cleaned up.
+does not reach it before it has cleaned up, and a parent that takes over should the supervisor itself be killed.
 """
 
 from __future__ import annotations
@@ -10,6 +10,8 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
+import select
 import selectors
 import shutil
 import signal
@@ -17,14 +19,16 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import psutil
 
+from qualification import processes
 from qualification.errors import QualificationError
+from qualification.processes import GRACE_S, TOKEN
 
 SAMPLE_INTERVAL_S = 0.2
 """Five samples a second, as the memory files of earlier releases have them."""
@@ -32,16 +36,14 @@ SAMPLE_INTERVAL_S = 0.2
 STACKS_S = 1.0
 """How long a hanging process gets to write the stacks of its threads before it is asked to end."""
 
-GRACE_S = 5.0
-"""How long a process group has between TERM and KILL."""
-
 SETTLE_S = 0.5
 """How long children may take to follow a parent that ended by itself before they count as left behind."""
 
-_POLL_S = 0.02
+PATIENCE_S = STACKS_S + 3 * GRACE_S + 5
+"""How long a supervisor may take beyond its cell's time, to start and to clean up; then something has stopped it."""
 
-TOKEN = "QUALIFICATION_CELL_TOKEN"
-"""The variable by which a process that left the group and its parents is still known as the cell's."""
+_NOT_STARTED = 127
+"""As a shell has it."""
 
 _KEPT_IN_MEMORY_LOG = ("ts", "cell", "tree_bytes", "processes", "available_bytes", "swap_used_bytes", "load_1")
 
@@ -51,6 +53,7 @@ class Spec:
     """What to run: paths are absolute, times in seconds; ``environment`` is the whole of the process's environment.
 
     ``scratch`` is the directory that the runner removes after the cell, and the supervisor when the runner is gone.
+    ``names`` says what the log holds afterwards in place of each absolute path.
     """
 
     cell: str
@@ -61,18 +64,23 @@ class Spec:
     memory_log: str
     result: str
     scratch: str
+    names: dict[str, str]
     timeout_s: float
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """How it ended; ``peak_bytes`` is the largest sum over the process tree that a sample saw."""
+    """How it ended; ``peak_bytes`` is the largest sum over the process tree that a sample saw.
+
+    ``orphaned`` is one whose supervisor was killed, or stopped for good; ``unstartable`` says why there was nothing to run.
+    """
 
     returncode: int
     how: Literal["exited", "timeout", "orphaned"]
-    survivors: tuple[str, ...]
-    duration_s: float
-    peak_bytes: int
+    survivors: tuple[str, ...] = ()
+    duration_s: float = 0.0
+    peak_bytes: int = 0
+    unstartable: str = ""
 
 
 class AbandonedError(QualificationError):
@@ -88,52 +96,123 @@ def run(spec: Spec, spec_file: Path, abandoned: Callable[[], bool]) -> Result:
     argv = [sys.executable, "-m", "qualification.supervise", str(spec_file)]
     supervisor = subprocess.Popen(argv, stdin=subprocess.PIPE, start_new_session=True)
     try:
-        code = _attend(supervisor, abandoned)
+        _attend(supervisor, time.monotonic() + spec.timeout_s + PATIENCE_S, abandoned)
     except BaseException:
         _close(supervisor)
         raise
+    finally:
+        if supervisor.poll() != 0:
+            _stop_by_force(supervisor, spec.environment[TOKEN])
     result = Path(spec.result)
     if not result.exists():
-        _sweep(spec.environment[TOKEN], ())
-        return Result(code, "orphaned", (), 0.0, 0)
+        return Result(supervisor.returncode, "orphaned")
     content = json.loads(result.read_text(encoding="utf-8"))
     return Result(**{**content, "survivors": tuple(content["survivors"])})
 
 
 def main() -> int:
-    """The supervisor's own process."""
+    """The supervisor, and above it a process that only waits: killed, the one leaves all that was below it to the other."""
     content = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
     spec = Spec(**{**content, "argv": tuple(content["argv"])})
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda *_: None)  # and not SIG_IGN, which the cell would inherit
+    processes.adopt_orphans()
+    supervisor = os.fork()
+    if supervisor == 0:
+        return _report(spec)
+    _, status = os.waitpid(supervisor, 0)
+    if status != 0:
+        processes.sweep(spec.environment[TOKEN], below=True)
+        _anonymise(Path(spec.log), spec.names)
+        if select.select([sys.stdin], [], [], 0)[0]:  # the runner never writes: its end is closed
+            discard(Path(spec.scratch))
+    return min(status, 1)
+
+
+def discard(scratch: Path) -> None:
+    """Removes a directory in which tests may have made anything unreadable; nothing outside it is touched.
+
+    What cannot be removed stays, and one that is gone already is fine.
+    """
+    with contextlib.suppress(OSError):
+        scratch.chmod(0o700)
+    for parent, names, _ in os.walk(scratch):  # lists a directory only after its parent's turn, when it can be read
+        for directory in (Path(parent, name) for name in names):
+            if not directory.is_symlink():
+                with contextlib.suppress(OSError):
+                    directory.chmod(0o700)
+    shutil.rmtree(scratch, ignore_errors=True)
+
+
+def anonymous(text: str, names: Mapping[str, str]) -> str:
+    """``text`` with a name in place of each path; of two that begin alike the longer one counts."""
+    paths = "|".join(re.escape(path) for path in sorted(names, key=len, reverse=True))
+    return re.sub(rf"({paths})(?![\w-])", lambda found: names[found[0]], text)
+
+
+def _attend(supervisor: subprocess.Popen[bytes], deadline: float, abandoned: Callable[[], bool]) -> None:
+    """Waits for the supervisor, which is late only if something stopped it."""
+    while not _wait(supervisor, SAMPLE_INTERVAL_S) and time.monotonic() < deadline:
+        if abandoned():
+            raise AbandonedError("the run was interrupted, or whoever started it is gone; the cell was stopped")
+
+
+def _close(supervisor: subprocess.Popen[bytes]) -> None:
+    """Lets the supervisor see that its runner is gone, and gives it time to clean up."""
+    if supervisor.stdin:
+        supervisor.stdin.close()
+    _wait(supervisor, PATIENCE_S)
+
+
+def _stop_by_force(supervisor: subprocess.Popen[bytes], token: str) -> None:
+    """Ends a supervisor that cannot clean up any more, and all that is known of its cell."""
+    below = processes.descendants(supervisor.pid)
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(supervisor.pid, signal.SIGKILL)
+    processes.sweep(token, below)
+    supervisor.wait()
+
+
+def _report(spec: Spec) -> int:
+    """Supervises, and tells the runner the result; when the runner is gone, removes the scratch in its stead."""
+    processes.adopt_orphans()
     result = _supervise(spec)
+    _anonymise(Path(spec.log), spec.names)
     if result.how == "orphaned":
-        shutil.rmtree(spec.scratch, ignore_errors=True)
+        discard(Path(spec.scratch))
         return 0
     partial = Path(spec.result + ".partial")
+    partial.parent.mkdir(parents=True, exist_ok=True)  # a test may have removed it
     partial.write_text(json.dumps(asdict(result)), encoding="utf-8")
     partial.replace(spec.result)
     return 0
 
 
-def _attend(supervisor: subprocess.Popen[bytes], abandoned: Callable[[], bool]) -> int:
-    while not _wait(supervisor, SAMPLE_INTERVAL_S):
-        if abandoned():
-            raise AbandonedError("the run was interrupted, or whoever started it is gone; the cell was stopped")
-    return supervisor.returncode
-
-
-def _close(supervisor: subprocess.Popen[bytes]) -> None:
-    """Lets the supervisor see that its runner is gone, and waits until it has cleaned up."""
-    if supervisor.stdin:
-        supervisor.stdin.close()
-    supervisor.wait(timeout=STACKS_S + 2 * GRACE_S + 5)
+def _anonymise(log: Path, names: Mapping[str, str]) -> None:
+    if log.exists():
+        content = log.read_bytes().decode("utf-8", errors="surrogateescape")
+        log.write_bytes(anonymous(content, names).encode("utf-8", errors="surrogateescape"))
 
 
 def _supervise(spec: Spec) -> Result:
     started = time.monotonic()
+    try:
+        process = _start(spec)
+    except OSError as error:
+        return Result(_NOT_STARTED, "exited", unstartable=f"{spec.argv[0]} cannot be started: {error.strerror}")
+    tree = _Tree()
+    how = _watch(process, tree, spec, deadline=started + spec.timeout_s)
+    duration_s = time.monotonic() - started
+    if how != "exited":
+        _stop(process, stacks=how == "timeout")
+    settle_s = SETTLE_S if how == "exited" else 0.0
+    survivors = processes.sweep(spec.environment[TOKEN], tree.seen, below=True, settle_s=settle_s)
+    return Result(process.wait(), how, tuple(survivors), duration_s, tree.peak_bytes)
+
+
+def _start(spec: Spec) -> subprocess.Popen[bytes]:
     with Path(spec.log).open("ab") as log:
-        process = subprocess.Popen(
+        return subprocess.Popen(
             spec.argv,
             cwd=spec.cwd,
             env=spec.environment,
@@ -142,13 +221,6 @@ def _supervise(spec: Spec) -> Result:
             stderr=log,
             start_new_session=True,
         )
-    tree = _Tree(process.pid)
-    how = _watch(process, tree, spec, deadline=started + spec.timeout_s)
-    duration_s = time.monotonic() - started
-    if how != "exited":
-        _stop(process, stacks=how == "timeout")
-    survivors = _sweep(spec.environment[TOKEN], tree.seen, settle_s=SETTLE_S if how == "exited" else 0.0)
-    return Result(process.wait(), how, tuple(survivors), duration_s, tree.peak_bytes)
 
 
 def _watch(
@@ -168,6 +240,7 @@ def _watch(
         while True:
             memory.write(json.dumps(tree.sample(spec.cell)) + "\n")
             memory.flush()
+            processes.collect_adopted(own=process.pid)
             left = deadline - time.monotonic()
             if left <= 0:
                 return "timeout"
@@ -180,18 +253,16 @@ def _watch(
 
 
 class _Tree:
-    """The processes below one, remembered by pid and start time, and their memory."""
+    """The processes below this one, remembered by pid and start time, and their memory."""
 
-    def __init__(self, root: int) -> None:
+    def __init__(self) -> None:
         self.seen: set[psutil.Process] = set()
         self.peak_bytes = 0
-        with contextlib.suppress(psutil.NoSuchProcess):
-            self.seen.add(psutil.Process(root))
-        self._root = root
 
     def sample(self, cell: str) -> dict[str, Any]:
         """One line of the memory log; bytes, seconds since the epoch."""
-        living = self._living()
+        living = processes.descendants()
+        self.seen.update(living)
         tree_bytes = sum(_memory_bytes(process) for process in living)
         self.peak_bytes = max(self.peak_bytes, tree_bytes)
         values = (
@@ -204,14 +275,6 @@ class _Tree:
             round(os.getloadavg()[0], 2),
         )
         return dict(zip(_KEPT_IN_MEMORY_LOG, values, strict=True))
-
-    def _living(self) -> list[psutil.Process]:
-        with contextlib.suppress(psutil.NoSuchProcess):
-            root = psutil.Process(self._root)
-            living = [root, *root.children(recursive=True)]
-            self.seen.update(living)
-            return living
-        return []
 
 
 def _memory_bytes(process: psutil.Process) -> int:
@@ -244,55 +307,6 @@ def _wait(process: subprocess.Popen[bytes], patience_s: float) -> bool:
     except subprocess.TimeoutExpired:
         return False
     return True
-
-
-def _sweep(token: str, seen: Iterable[psutil.Process], settle_s: float = 0.0) -> Sequence[str]:
-    """Stops every process that is known as the cell's, by having been seen below it or by its token; tells which."""
-    _until_gone(_alive(token, seen), settle_s)
-    left = _alive(token, seen)
-    names = sorted({_name(process) for process in left})
-    for process in left:
-        with contextlib.suppress(psutil.NoSuchProcess, psutil.AccessDenied):
-            process.terminate()
-    _until_gone(left, GRACE_S)
-    for process in _alive(token, seen):
-        with contextlib.suppress(psutil.NoSuchProcess, psutil.AccessDenied):
-            process.kill()
-    return names
-
-
-def _until_gone(processes: Sequence[psutil.Process], patience_s: float) -> None:
-    """Waits until none of them runs. A zombie does not: who must collect it is its parent's affair."""
-    deadline = time.monotonic() + patience_s
-    while time.monotonic() < deadline and any(_is_running(process) for process in processes):
-        time.sleep(_POLL_S)
-
-
-def _alive(token: str, seen: Iterable[psutil.Process]) -> list[psutil.Process]:
-    known = set(seen) | {process for process in psutil.process_iter() if _token_of(process) == token}
-    return [process for process in known if process.pid != os.getpid() and _is_running(process)]
-
-
-def _is_running(process: psutil.Process) -> bool:
-    try:
-        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False
-
-
-def _token_of(process: psutil.Process) -> str | None:
-    try:
-        token: str | None = process.environ().get(TOKEN)
-    except (psutil.NoSuchProcess, psutil.AccessDenied, psutil.ZombieProcess, OSError):
-        return None
-    return token
-
-
-def _name(process: psutil.Process) -> str:
-    try:
-        return f"{process.name()} (pid {process.pid})"
-    except psutil.NoSuchProcess:
-        return f"pid {process.pid}"
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from qualification import processes, settings
 from qualification.portfolio import Model
 
 
@@ -44,19 +45,21 @@ CELL = pytest.StashKey["Cell | None"]()
 
 
 def obey_supervisor() -> None:
-    """SIGUSR1 writes the stacks of all threads, and this process's group ends when its supervisor is gone.
+    """SIGUSR1 writes the stacks of all threads, and this process ends when its supervisor is gone.
 
-    The supervisor stops its cell in every case but one: when it is itself killed by force. The stacks go to a copy of
-    stderr, because pytest puts the original aside while a test runs.
+    The supervisor, or the process above it, stops the cell in every case but one: when both are killed by force. The stacks go
+    to a copy of stderr, because pytest puts the original aside while a test runs.
     """
     log = os.fdopen(os.dup(sys.__stderr__.fileno() if sys.__stderr__ else 2), "w", encoding="utf-8")
     faulthandler.register(signal.SIGUSR1, file=log, all_threads=True)
-    threading.Thread(target=_end_when_orphaned, args=(os.getppid(),), name="orphan-watch", daemon=True).start()
+    if not processes.end_with_parent():
+        threading.Thread(target=_end_when_orphaned, args=(os.getppid(),), name="orphan-watch", daemon=True).start()
 
 
 def _end_when_orphaned(supervisor: int) -> None:
     while os.getppid() == supervisor:
         time.sleep(_ORPHAN_CHECK_S)
+    processes.sweep(settings.whole()[processes.TOKEN], below=True)
     os.killpg(0, signal.SIGKILL)
 
 

@@ -197,6 +197,8 @@ def test_a_line_that_is_no_record_is_named(tmp_path: Path, line: bytes, why: str
 
     with pytest.raises(BundleError, match=rf"^tests\.jsonl:2: .*{why}"):
         records.read(path)
+    with pytest.raises(BundleError, match=rf"^tests\.jsonl:2: .*{why}"):
+        records.written_since(path, path.read_bytes().index(b"\n") + 1, "a cell")
 
 
 def test_the_digest_is_the_sha256_of_the_lines_as_they_stand(tmp_path: Path) -> None:

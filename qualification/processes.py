@@ -1,0 +1,112 @@
+"""Finds the processes of a cell wherever they went, and stops them.
+
+A process is known as the cell's by its token, an environment variable that children inherit, or by descent. On Linux one that
+gave up both its parents and its environment becomes a child of the supervisor; on macOS, which knows no such adoption, it
+escapes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import signal
+import sys
+import time
+from collections.abc import Iterable, Sequence
+
+import psutil
+
+TOKEN = "QUALIFICATION_CELL_TOKEN"
+"""The variable by which a process that left the group and its parents is still known as the cell's."""
+
+GRACE_S = 5.0
+"""How long a process has between TERM and KILL."""
+
+_POLL_S = 0.02
+
+_PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
+"""prctl(2); linux/prctl.h."""
+
+
+def adopt_orphans() -> bool:
+    """Makes descendants whose parents end this process's children, instead of init's. False where the system cannot."""
+    return _prctl(_PR_SET_CHILD_SUBREAPER, 1)
+
+
+def end_with_parent() -> bool:
+    """Has the kernel kill this process when its parent ends, whatever it is doing. False where the system cannot."""
+    return _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def collect_adopted(own: int) -> None:
+    """Collects ended children as init would have done, so that their pids are free; ``own`` is the child to leave alone."""
+    if sys.platform == "linux":
+        with contextlib.suppress(ChildProcessError):
+            while (ended := os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)) and ended.si_pid != own:
+                os.waitpid(ended.si_pid, 0)
+
+
+def descendants(pid: int | None = None) -> list[psutil.Process]:
+    """Every process below ``pid``, or below this process."""
+    with contextlib.suppress(psutil.NoSuchProcess):
+        return psutil.Process(pid).children(recursive=True)
+    return []
+
+
+def sweep(token: str, seen: Iterable[psutil.Process] = (), *, below: bool = False, settle_s: float = 0.0) -> Sequence[str]:
+    """Stops what has the token or was ``seen`` as the cell's, and with ``below`` whatever descends from us; tells which."""
+    _until_gone(_alive(token, seen, below), settle_s)
+    left = _alive(token, seen, below)
+    names = sorted({_name(process) for process in left})
+    for process in left:
+        with contextlib.suppress(psutil.NoSuchProcess, psutil.AccessDenied):
+            process.terminate()
+    _until_gone(left, GRACE_S)
+    for process in _alive(token, seen, below):
+        with contextlib.suppress(psutil.NoSuchProcess, psutil.AccessDenied):
+            process.kill()
+    return names
+
+
+def _alive(token: str, seen: Iterable[psutil.Process], below: bool) -> list[psutil.Process]:
+    known = {*seen, *(process for process in psutil.process_iter() if _token_of(process) == token)}
+    known.update(descendants() if below else ())
+    return [process for process in known if process.pid != os.getpid() and _is_running(process)]
+
+
+def _until_gone(processes: Sequence[psutil.Process], patience_s: float) -> None:
+    """Waits until none of them runs. A zombie does not: who must collect it is its parent's affair."""
+    deadline = time.monotonic() + patience_s
+    while time.monotonic() < deadline and any(_is_running(process) for process in processes):
+        time.sleep(_POLL_S)
+
+
+def _is_running(process: psutil.Process) -> bool:
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def _token_of(process: psutil.Process) -> str | None:
+    try:
+        token: str | None = process.environ().get(TOKEN)
+    except (psutil.NoSuchProcess, psutil.AccessDenied, psutil.ZombieProcess, OSError):
+        return None
+    return token
+
+
+def _name(process: psutil.Process) -> str:
+    try:
+        return f"{process.name()} (pid {process.pid})"
+    except psutil.NoSuchProcess:
+        return f"pid {process.pid}"
+
+
+def _prctl(option: int, value: int) -> bool:
+    if sys.platform != "linux":
+        return False
+    with contextlib.suppress(OSError, AttributeError):
+        return bool(ctypes.CDLL(None).prctl(option, ctypes.c_ulong(value), 0, 0, 0) == 0)
+    return False
