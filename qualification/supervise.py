@@ -182,7 +182,8 @@ def _report(spec: Spec) -> int:
         discard(Path(spec.scratch))
         return 0
     partial = Path(spec.result + ".partial")
-    partial.parent.mkdir(parents=True, exist_ok=True)  # a test may have removed it
+    partial.parent.mkdir(parents=True, exist_ok=True)  # a test may have removed it, or taken our rights away
+    partial.parent.chmod(0o700)
     partial.write_text(json.dumps(asdict(result)), encoding="utf-8")
     partial.replace(spec.result)
     return 0
