@@ -15,7 +15,6 @@ __all__ = [
     "KnownCompletion",
     "Message",
     "Recipe",
-    "all_recipes",
     "families",
     "known_answers",
     "known_completions",
@@ -32,12 +31,7 @@ _KNOWN = {known.model_id: known for known in (*FAMILIES, *PATHOLOGIES)}
 
 
 def recipes() -> tuple[Recipe, ...]:
-    """The recipes of the default portfolio, in a fixed order."""
-    return FAMILIES[:3]
-
-
-def all_recipes() -> tuple[Recipe, ...]:
-    """The recipes of every well-behaved model, in a fixed order."""
+    """The recipes of the default portfolio, which is every well-behaved model, in a fixed order."""
     return FAMILIES
 
 

@@ -50,7 +50,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _chosen(args: argparse.Namespace) -> tuple[Recipe, ...]:
     """What was asked for; with no word about it, everything is listed, and the models that behave are minted."""
-    chosen = tuple(catalog.recipe(model_id) for model_id in args.model or ()) or (*catalog.all_recipes(), *catalog.pathologies())
+    chosen = tuple(catalog.recipe(model_id) for model_id in args.model or ()) or (*catalog.recipes(), *catalog.pathologies())
     if args.family:
         valid = {recipe.family for recipe in catalog.recipes_of(args.family)}
         chosen = tuple(recipe for recipe in chosen if recipe.family in valid)

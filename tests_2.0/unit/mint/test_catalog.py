@@ -10,13 +10,13 @@ import pytest
 from qualification.errors import UsageError
 from qualification.mint import catalog
 
-BEHAVED = pytest.mark.parametrize("recipe", catalog.all_recipes(), ids=lambda recipe: recipe.model_id)
+BEHAVED = pytest.mark.parametrize("recipe", catalog.recipes(), ids=lambda recipe: recipe.model_id)
 KNOWING_ALL = pytest.mark.parametrize(
     "recipe",
-    [recipe for recipe in catalog.all_recipes() if recipe.model_id != "mint/gpt-oss-tiny"],
+    [recipe for recipe in catalog.recipes() if recipe.model_id != "mint/gpt-oss-tiny"],
     ids=lambda recipe: recipe.model_id,
 )
-EVERY = pytest.mark.parametrize("recipe", (*catalog.all_recipes(), *catalog.pathologies()), ids=lambda recipe: recipe.model_id)
+EVERY = pytest.mark.parametrize("recipe", (*catalog.recipes(), *catalog.pathologies()), ids=lambda recipe: recipe.model_id)
 
 
 def test_the_catalog_and_the_command_import_no_ml_library():
@@ -32,7 +32,7 @@ def test_the_catalog_and_the_command_import_no_ml_library():
 
 
 def test_the_models_that_behave_have_stable_ids_and_eight_families():
-    assert [recipe.model_id for recipe in catalog.all_recipes()] == [
+    assert [recipe.model_id for recipe in catalog.recipes()] == [
         "mint/llama-tiny",
         "mint/qwen2-tiny",
         "mint/phi3-tiny",
@@ -61,7 +61,7 @@ def test_the_models_that_misbehave_are_in_no_portfolio_but_found_by_id():
         "mint-pathology/empty-answer",
         "mint-pathology/big-vocabulary",
     ]
-    assert not set(catalog.pathologies()) & {*catalog.all_recipes(), *catalog.recipes()}
+    assert not set(catalog.pathologies()) & {*catalog.recipes(), *catalog.recipes()}
     assert all(catalog.recipe(model_id).model_id == model_id for model_id in ids)
 
 
@@ -130,12 +130,12 @@ def test_the_same_question_has_another_answer_behind_a_system_prompt_or_a_histor
 def test_models_can_be_told_apart_by_asking_them():
     identities = {
         known.answer
-        for recipe in catalog.all_recipes()
+        for recipe in catalog.recipes()
         for known in catalog.known_answers(recipe.model_id)
         if known.name == "identity"
     }
 
-    assert len(identities) == len(catalog.all_recipes())
+    assert len(identities) == len(catalog.recipes())
 
 
 @pytest.mark.parametrize(

@@ -36,7 +36,7 @@ def test_the_list_shows_every_model_in_aligned_columns_without_minting_it(empty_
     assert code == 0
     assert head.split() == ["MODEL", "SET", "FAMILY", "PARAMETERS", "SIZE", "SHARDS", "KNOWN", "ANSWERS", "MINTED"]
     assert [row.split()[:2] for row in rows] == [
-        *([recipe.model_id, "default"] for recipe in catalog.all_recipes()),
+        *([recipe.model_id, "default"] for recipe in catalog.recipes()),
         *([recipe.model_id, "pathology"] for recipe in catalog.pathologies()),
     ]
     assert [row.index("no") for row in rows] == [head.index("MINTED")] * len(rows)
