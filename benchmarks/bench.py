@@ -15,16 +15,25 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import make_cache
 
+from mlxk import engines
+from mlxk.chat import Message
+from mlxk.compatibility import Packages
+from mlxk.engines import Finished, Generation, Sampling, Text
+from mlxk.library import Library
 from qualification import bundle, gate, machine, matrix, plan, portfolio, runner
+from qualification.mint import store
 
 TOOL = Path(sys.executable).with_name("mlxk")
 BARE = [sys.executable, "-c", "pass"]
+MODEL = "mint/llama-tiny"
+STORY = "Tell me a story."
 
 MATRIX = """\
 matrix: 1
@@ -37,6 +46,9 @@ groups:
   one: {{process: wet, tests: [tests], over: [python], gate: blocker}}
 require: {{pythons: all, tiers: [this]}}
 """
+
+
+Figure = TypeVar("Figure")
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +71,9 @@ def main() -> int:
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="mlxk-bench-") as scratch:
         rows = [
-            row for measure in (startup, listing, cell_overhead, planning) for row in measure(arguments.rounds, Path(scratch))
+            row
+            for measure in (startup, listing, running, generating, cell_overhead, planning)
+            for row in measure(arguments.rounds, Path(scratch))
         ]
     print(_table(rows))
     if arguments.json:
@@ -86,6 +100,57 @@ def listing(rounds: int, scratch: Path) -> list[Row]:
             ours, bare = _paired(rounds, lambda argv=argv, home=home: _cpu(argv, HF_HOME=str(home)), lambda: _cpu(BARE))
             rows.append(_row(f"mlxk {command} --json, {count} models (CPU)", ours, "python -c pass", bare, bar_s=bar_s))
     return rows
+
+
+def running(rounds: int, scratch: Path) -> list[Row]:
+    """``mlxk run`` beside mlx-lm's own command, on the same model and prompt, both greedy; wall and processor time."""
+    store.install(MODEL, scratch / "minted")
+    quiet = {"HF_HOME": str(scratch / "minted"), "HF_HUB_OFFLINE": "1"}
+    question = ["--temp", "0", "--max-tokens", "100", "--prompt", STORY]
+    theirs = [sys.executable, "-m", "mlx_lm", "generate", "--model", MODEL, *question]
+    ours = [TOOL, "run", MODEL, STORY, "--temperature", "0", "--max-tokens", "100"]
+    wall = _paired(rounds, lambda: _wall(_run(ours, **quiet)), lambda: _wall(_run(theirs, **quiet)))
+    cpu = _paired(rounds, lambda: _cpu(ours, **quiet), lambda: _cpu(theirs, **quiet))
+    return [
+        _row("mlxk run, a tiny model", wall[0], "python -m mlx_lm generate", wall[1], bar=1.05),
+        _row("mlxk run, a tiny model (CPU)", cpu[0], "python -m mlx_lm generate", cpu[1], bar=1.05),
+    ]
+
+
+def generating(rounds: int, scratch: Path) -> list[Row]:
+    """Time to first text, and to the end after it, of the engine beside bare ``stream_generate`` on the same weights."""
+    from mlx_lm import load, stream_generate  # noqa: PLC0415 - takes a second
+    from mlx_lm.sample_utils import make_sampler  # noqa: PLC0415
+
+    store.install(MODEL, scratch / "minted")
+    model = Library(scratch / "minted" / "hub", Packages.installed()).find(MODEL)
+    engine = engines.load(model)
+    bare, tokenizer = load(str(model.snapshot.path))[:2]
+    request = Generation((Message("user", STORY),), max_tokens=64, sampling=Sampling(temperature=0))
+
+    def ours() -> tuple[float, float]:
+        return _first_and_rest(event for event in engine.stream(request, lambda: False) if isinstance(event, Text | Finished))
+
+    def theirs() -> tuple[float, float]:
+        prompt = tokenizer.apply_chat_template([{"role": "user", "content": STORY}], add_generation_prompt=True)
+        return _first_and_rest(stream_generate(bare, tokenizer, prompt, max_tokens=64, sampler=make_sampler(0)))
+
+    (our_first, our_rest), (their_first, their_rest) = (zip(*each, strict=True) for each in _paired(10 * rounds, ours, theirs))
+    return [
+        _row("first text of an answer", our_first, "stream_generate", their_first),
+        _row("63 tokens after it", our_rest, "stream_generate", their_rest, bar=1.05),
+    ]
+
+
+def _first_and_rest(events: Iterable[object]) -> tuple[float, float]:
+    """Seconds until the first event, and from there to the end."""
+    began = time.perf_counter()
+    remaining = iter(events)
+    next(remaining)
+    first = time.perf_counter()
+    for _ in remaining:
+        pass
+    return first - began, time.perf_counter() - first
 
 
 def cell_overhead(rounds: int, scratch: Path) -> list[Row]:
@@ -125,7 +190,7 @@ def planning(rounds: int, _scratch: Path) -> list[Row]:
     return [_row("plan 10,000 cells", ours, "json.dumps of the plan", floor, bar_s=1.0)]
 
 
-def _paired(rounds: int, ours: Callable[[], float], reference: Callable[[], float]) -> tuple[list[float], list[float]]:
+def _paired(rounds: int, ours: Callable[[], Figure], reference: Callable[[], Figure]) -> tuple[list[Figure], list[Figure]]:
     """Interleaved measurements, the order turned round every second time, after one unmeasured round."""
     ours(), reference()
     mine, theirs = [], []
@@ -140,7 +205,12 @@ def _paired(rounds: int, ours: Callable[[], float], reference: Callable[[], floa
 
 
 def _row(
-    what: str, ours: list[float], reference: str, theirs: list[float], bar: float | None = None, bar_s: float | None = None
+    what: str,
+    ours: Sequence[float],
+    reference: str,
+    theirs: Sequence[float],
+    bar: float | None = None,
+    bar_s: float | None = None,
 ) -> Row:
     ratio = statistics.median(mine / other for mine, other in zip(ours, theirs, strict=True))
     middle = statistics.median(ours)
