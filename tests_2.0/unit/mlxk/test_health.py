@@ -75,6 +75,36 @@ def test_weights_shorter_than_their_header_says_are_truncated(hub, lost):
     assert codes(hub) == ["weights_truncated"]
 
 
+def test_weights_longer_than_their_header_says_are_invalid(hub):
+    hub.add("org/m", {"model.safetensors": hub.weights() + b"x"})
+
+    assert codes(hub) == ["weights_invalid"]
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"), [(b"GGUF rest", []), (b"GGML rest", ["weights_invalid"]), (b"", ["weights_empty"])]
+)
+def test_a_gguf_file_begins_with_its_name(hub, content, expected):
+    hub.add("org/m", {"model.safetensors": None, "m.gguf": content})
+
+    assert codes(hub) == expected
+
+
+def test_shards_numbered_for_different_sets_are_inconsistent(hub):
+    other = "model-00001-of-00003.safetensors"
+    hub.add("org/m", {"model.safetensors": None, FIRST: hub.weights(), SECOND: hub.weights(), other: hub.weights()})
+
+    assert codes(hub) == ["shards_inconsistent", "shard_missing", "shard_missing", "index_missing"]
+
+
+def test_weights_further_down_count_only_where_there_are_none_at_the_top(hub):
+    hub.add("org/m", {"onnx/broken.safetensors": b"x"})
+    at_the_top = codes(hub)
+    (hub.root / "models--org--m" / "snapshots" / hub.commit / "model.safetensors").unlink()
+
+    assert (at_the_top, codes(hub)) == ([], ["weights_invalid"])
+
+
 def test_weights_cut_inside_their_header_are_invalid(hub):
     hub.add("org/m", {"model.safetensors": hub.weights()[:30]})
 

@@ -138,11 +138,12 @@ def test_without_a_cache_the_error_says_where_it_was_looked_for(tmp_path):
         removal.plan(tmp_path / "nowhere", "org/m")
 
 
-def test_a_lock_that_a_download_holds_is_respected(cache):
+@pytest.mark.parametrize("how", [fcntl.LOCK_EX, fcntl.LOCK_SH])
+def test_a_lock_that_a_download_holds_is_respected(cache, how):
     lock = cache.lock("org/m")
     before = cache.files()
     with lock.open("w") as held:
-        fcntl.flock(held, fcntl.LOCK_EX)
+        fcntl.flock(held, how)
         with pytest.raises(LocksPresent) as caught:
             remove(cache, "org/m")
 

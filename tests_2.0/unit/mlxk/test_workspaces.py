@@ -139,9 +139,10 @@ def test_a_pinned_workspace_is_clean_until_something_changes(made):
         (lambda made: (made / "tokenizer.json").unlink(), False),
         (lambda made: os.utime(made / "config.json", (1, 1)), True),
         (lambda made: (made / "tokenizer.json").write_bytes(b'{"version":"9.9"}'), False),
+        (lambda made: (made / "model.safetensors").write_bytes((made / "model.safetensors").read_bytes()[:-1]), False),
         (lambda made: (made / ".git").mkdir() or (made / ".git" / "x").write_text("x", encoding="utf-8"), True),
     ],
-    ids=["added", "removed", "touched", "same size", "hidden folder"],
+    ids=["added", "removed", "touched", "same size", "weights cut", "hidden folder"],
 )
 def test_what_counts_as_a_change(made, change, expected):
     (made / "tokenizer.json").write_bytes(b'{"version":"1.0"}')
