@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 
 
@@ -14,6 +15,7 @@ class StopMatcher:
 
     def __init__(self, stops: Iterable[str]) -> None:
         self._stops = tuple({stop for stop in stops if stop})
+        self._any = re.compile("|".join(map(re.escape, self._stops)) or r"(?!)")
         self._initials = frozenset(stop[0] for stop in self._stops)
         self._longest = max(map(len, self._stops), default=0)
         self._held = ""
@@ -38,8 +40,8 @@ class StopMatcher:
         return self._release(len(self._held)) if found is None else self._end(found)
 
     def _first_match(self) -> int | None:
-        places = [place for stop in self._stops if (place := self._held.find(stop)) >= 0]
-        return min(places, default=None)
+        found = self._any.search(self._held)
+        return None if found is None else found.start()
 
     def _first_beginning(self, before: int) -> int | None:
         """The first place below ``before`` from which all that is held is the beginning, and not the whole, of a stop string."""
