@@ -9,7 +9,7 @@ import logging
 import re
 import time
 import uuid
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote, urlsplit
@@ -21,8 +21,8 @@ from mlxk.engines import Event, Finished, Reasoning, Text
 from mlxk.errors import MlxkError, ModelNotFound, RequestError
 from mlxk.library import Library, Model
 from mlxk.server import replies
-from mlxk.server.requests import ChatRequest, parse_chat
-from mlxk.server.worker import Ticket, Worker
+from mlxk.server.requests import Asked, parse_chat, parse_completion
+from mlxk.server.worker import Silence, Ticket, Worker
 
 log = logging.getLogger(__name__)
 
@@ -32,11 +32,16 @@ _LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """Who may ask: on loopback only clients that call us by a name of loopback, which no web page elsewhere can do."""
+    """Who may ask, and how they are answered.
+
+    On loopback only clients may that call us by a name of loopback, which no web page elsewhere can do. A stream that is silent
+    for ``keepalive_s`` gets a comment: proxies close what is silent for a minute, and reading a long prompt takes longer.
+    """
 
     loopback_only: bool = True
     api_key: str | None = None
     default_max_tokens: int | None = None
+    keepalive_s: float = 15.0
 
 
 def make_app(library: Library, worker: Worker, policy: Policy) -> Callable[..., Iterable[bytes]]:
@@ -44,9 +49,11 @@ def make_app(library: Library, worker: Worker, policy: Policy) -> Callable[..., 
     service = _Service(library, worker, policy)
     app.add_hook("before_request", service.guard)
     app.get("/health", callback=_answering(service.health))
-    app.get("/v1/models", callback=_answering(service.models))
-    app.get("/v1/models/<name:path>", callback=_answering(service.model))
-    app.post("/v1/chat/completions", callback=_answering(service.chat))
+    for prefix in ("/v1", ""):
+        app.get(f"{prefix}/models", callback=_answering(service.models))
+        app.get(f"{prefix}/models/<name:path>", callback=_answering(service.model))
+        app.post(f"{prefix}/chat/completions", callback=_answering(service.chat))
+        app.post(f"{prefix}/completions", callback=_answering(service.completion))
     app.default_error_handler = _bottle_error
     return _with_request_id(app)
 
@@ -92,15 +99,25 @@ class _Service:
         return _json(self._model_object(model))
 
     def chat(self) -> HTTPResponse | _EventStream:
-        asked = parse_chat(_json_body(), self._policy.default_max_tokens)
+        return self._answer(parse_chat(_json_body(), self._policy.default_max_tokens), replies.ChatShape)
+
+    def completion(self) -> HTTPResponse | _EventStream:
+        return self._answer(parse_completion(_json_body(), self._policy.default_max_tokens), replies.TextShape)
+
+    def _answer(self, asked: Asked, form: type[replies.Shape]) -> HTTPResponse | _EventStream:
         model = self._admit(asked.model)
-        ticket = self._worker.submit(model, asked.generation)
-        events = ticket.events(request.environ["waitress.client_disconnected"])
-        shape = replies.Shape(model.name)
+        tickets = self._worker.submit(model, asked.generations)
+        gone = request.environ["waitress.client_disconnected"]
+        streams = [ticket.events(gone, self._policy.keepalive_s) for ticket in tickets]
+        shape = form(model.name)
         if asked.stream:
-            return _EventStream(ticket, _chunks(events, shape, asked))
-        answer = engines.complete(events)
-        return _json(shape.completion(answer)) if answer is not None else HTTPResponse(status=499)
+            return _EventStream(tickets, _chunks(streams, shape, asked))
+        try:
+            answers = [engines.complete(event for event in events if not isinstance(event, Silence)) for events in streams]
+        finally:
+            _cancel(tickets)
+        whole = [answer for answer in answers if answer is not None]
+        return _json(shape.whole(whole)) if len(whole) == len(tickets) else HTTPResponse(status=499)
 
     def _admit(self, spec: str) -> Model:
         """The model asked for; nothing about the one in memory changes before it is known that this one can be loaded."""
@@ -116,12 +133,16 @@ class _Service:
 
 
 class _EventStream:
-    """The body of a streamed answer. However it ends, read to its end or dropped before it began, the ticket is cancelled."""
+    """The body of a streamed answer. However it ends, read to its end or dropped before it began, its tickets are cancelled."""
 
-    def __init__(self, ticket: Ticket, chunks: Iterator[bytes]) -> None:
-        self._ticket = ticket
+    def __init__(self, tickets: Sequence[Ticket], chunks: Iterator[bytes]) -> None:
+        self._tickets = tickets
         self._chunks = chunks
-        self._first = next(chunks, b"")  # waits until the prompt is accepted: until then a failure has a status of its own
+        try:
+            self._first = next(chunks, b"")  # waits until the prompt is accepted: until then a failure has a status of its own
+        except MlxkError:
+            self.close()
+            raise
         response.content_type = "text/event-stream; charset=utf-8"
         response.set_header("Cache-Control", "no-cache")
         response.set_header("X-Accel-Buffering", "no")
@@ -131,29 +152,40 @@ class _EventStream:
         yield from self._chunks
 
     def close(self) -> None:
-        self._ticket.cancel()
+        _cancel(self._tickets)
 
 
-def _chunks(events: Iterator[Event], shape: replies.Shape, asked: ChatRequest) -> Iterator[bytes]:
-    """Role, text, how it ended, usage if asked for, and the end; or an error, after which nothing comes."""
+def _cancel(tickets: Iterable[Ticket]) -> None:
+    for ticket in tickets:
+        ticket.cancel()
+
+
+def _chunks(streams: Sequence[Iterator[Event | Silence]], shape: replies.Shape, asked: Asked) -> Iterator[bytes]:
+    """The opening, text, how it ended, usage if asked for, and the end; or an error, after which nothing comes."""
     chunk = functools.partial(shape.chunk, include_usage=asked.include_usage)
-    if next(events, None) is None:
+    if next(streams[0], None) is None:
         return
-    yield chunk({"role": "assistant", "content": ""}, None)
+    opening = shape.opening()
+    yield chunk(0, opening, None) if opening is not None else replies.KEEPALIVE
+    finished = []
     try:
-        for event in events:
-            if isinstance(event, Text):
-                yield chunk({"content": event.text}, None)
-            elif isinstance(event, Reasoning):
-                yield chunk({"reasoning_content": event.text}, None)
-            elif isinstance(event, Finished):
-                yield chunk({}, event.finish_reason)
-                if asked.include_usage:
-                    yield shape.usage_chunk(event)
-                yield replies.LAST_EVENT
+        for index, events in enumerate(streams):
+            for event in events:
+                if isinstance(event, (Text, Reasoning)):
+                    yield chunk(index, shape.part(event), None)
+                elif isinstance(event, Silence):
+                    yield replies.KEEPALIVE
+                elif isinstance(event, Finished):
+                    yield chunk(index, shape.part(None), event.finish_reason)
+                    finished.append(event)
     except MlxkError as error:
         log.warning("%s: %s", request.environ["mlxk.request_id"], error.message)
         yield replies.event(replies.error_object(error))
+        return
+    if len(finished) == len(streams):
+        if asked.include_usage:
+            yield shape.usage_chunk(finished)
+        yield replies.LAST_EVENT
 
 
 def _answering(handler: Callable[..., Any]) -> Callable[..., Any]:

@@ -6,10 +6,11 @@ import dataclasses
 import json
 import time
 import uuid
+from collections.abc import Sequence
 from typing import Any
 
 from mlxk import __version__
-from mlxk.engines import Completion, Finished, Usage
+from mlxk.engines import Completion, Finished, Reasoning, Text
 from mlxk.errors import (
     ContextLengthExceeded,
     InsufficientMemory,
@@ -71,33 +72,40 @@ def model_object(model: Model, *, loaded: bool) -> dict[str, Any]:
     }
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
 class Shape:
-    """What all parts of one answer share."""
+    """How the parts of one answer look, and what they share. ``index`` counts the prompts of the request."""
 
-    model: str
-    id: str = dataclasses.field(default_factory=lambda: f"chatcmpl-{uuid.uuid4().hex}")
-    created: int = dataclasses.field(default_factory=lambda: int(time.time()))
+    prefix: str
+    kind: str
+    chunk_kind: str
 
-    def completion(self, answer: Completion) -> dict[str, Any]:
-        message = {"role": "assistant", "content": answer.text, "refusal": None}
-        if answer.reasoning:
-            message["reasoning_content"] = answer.reasoning
-        choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": answer.finish_reason}
-        return {
-            **self._head("chat.completion", [choice]),
-            "usage": _usage(answer.usage),
-            "timings": dataclasses.asdict(answer.timings),
-        }
+    def __init__(self, model: str) -> None:
+        self.model = model
+        self.id = f"{self.prefix}-{uuid.uuid4().hex}"
+        self.created = int(time.time())
 
-    def chunk(self, delta: dict[str, str], finish_reason: str | None, *, include_usage: bool) -> bytes:
+    def answer(self, answer: Completion) -> dict[str, Any]:
+        raise NotImplementedError
+
+    def part(self, part: Text | Reasoning | None) -> dict[str, Any]:
+        """A piece of a stream; None is the empty one that says how it ended."""
+        raise NotImplementedError
+
+    def opening(self) -> dict[str, Any] | None:
+        """What a stream begins with, if that is anything."""
+        return None
+
+    def whole(self, answers: Sequence[Completion]) -> dict[str, Any]:
+        choices = [_choice(index, self.answer(answer), answer.finish_reason) for index, answer in enumerate(answers)]
+        return self._head(self.kind, choices) | _counts(answers)
+
+    def chunk(self, index: int, part: dict[str, Any], finish_reason: str | None, *, include_usage: bool) -> bytes:
         """One event of the stream. With ``include_usage`` every chunk names it, as OpenAI's do."""
-        choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish_reason}
-        return event(self._head("chat.completion.chunk", [choice]) | ({"usage": None} if include_usage else {}))
+        head = self._head(self.chunk_kind, [_choice(index, part, finish_reason)])
+        return event(head | ({"usage": None} if include_usage else {}))
 
-    def usage_chunk(self, finished: Finished) -> bytes:
-        usage = {"usage": _usage(finished.usage), "timings": dataclasses.asdict(finished.timings)}
-        return event(self._head("chat.completion.chunk", []) | usage)
+    def usage_chunk(self, finished: Sequence[Finished]) -> bytes:
+        return event(self._head(self.chunk_kind, []) | _counts(finished))
 
     def _head(self, kind: str, choices: list[dict[str, Any]]) -> dict[str, Any]:
         return {
@@ -110,13 +118,54 @@ class Shape:
         }
 
 
+class ChatShape(Shape):
+    prefix, kind, chunk_kind = "chatcmpl", "chat.completion", "chat.completion.chunk"
+
+    def answer(self, answer: Completion) -> dict[str, Any]:
+        reasoning = {"reasoning_content": answer.reasoning} if answer.reasoning else {}
+        return {"message": {"role": "assistant", "content": answer.text, "refusal": None, **reasoning}}
+
+    def part(self, part: Text | Reasoning | None) -> dict[str, Any]:
+        if part is None:
+            return {"delta": {}}
+        return {"delta": {"content" if isinstance(part, Text) else "reasoning_content": part.text}}
+
+    def opening(self) -> dict[str, Any]:
+        return {"delta": {"role": "assistant", "content": ""}}
+
+
+class TextShape(Shape):
+    prefix, kind, chunk_kind = "cmpl", "text_completion", "text_completion"
+
+    def answer(self, answer: Completion) -> dict[str, Any]:
+        return {"text": answer.text} | ({"reasoning_content": answer.reasoning} if answer.reasoning else {})
+
+    def part(self, part: Text | Reasoning | None) -> dict[str, Any]:
+        if isinstance(part, Reasoning):
+            return {"text": "", "reasoning_content": part.text}
+        return {"text": part.text if part is not None else ""}
+
+
+def _choice(index: int, content: dict[str, Any], finish_reason: str | None) -> dict[str, Any]:
+    return {"index": index, **content, "logprobs": None, "finish_reason": finish_reason}
+
+
+def _counts(finished: Sequence[Completion | Finished]) -> dict[str, Any]:
+    """Tokens of all prompts together; the times of the last one."""
+    prompt_tokens = sum(each.usage.prompt_tokens for each in finished)
+    completion_tokens = sum(each.usage.completion_tokens for each in finished)
+    total_tokens = prompt_tokens + completion_tokens
+    return {
+        "usage": {"prompt_tokens": prompt_tokens, "completion_tokens": completion_tokens, "total_tokens": total_tokens},
+        "timings": dataclasses.asdict(finished[-1].timings),
+    }
+
+
 def event(value: dict[str, Any]) -> bytes:
     """A server-sent event."""
     return f"data: {json.dumps(value, ensure_ascii=False)}\n\n".encode()
 
 
 LAST_EVENT = b"data: [DONE]\n\n"
-
-
-def _usage(usage: Usage) -> dict[str, int]:
-    return {**dataclasses.asdict(usage), "total_tokens": usage.total_tokens}
+KEEPALIVE = b": nothing yet\n\n"
+"""A comment, which clients skip: it tells them, and whatever is between, that the answer is still being made."""

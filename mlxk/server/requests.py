@@ -1,9 +1,9 @@
-"""From the body of a chat request to plain data, or to a RequestError that names the field."""
+"""From the body of a request to plain data, or to a RequestError that names the field."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
@@ -13,6 +13,7 @@ from mlxk.errors import RequestError
 
 _DEFAULT = Sampling()
 _MOST_STOPS = 4  # as OpenAI's API has it
+_MOST_PROMPTS = 32  # in one request; each of them waits in the queue as a request of its own does
 _ROLES: Mapping[str, Role] = {"system": "system", "developer": "system", "user": "user", "assistant": "assistant"}
 
 # Fields that would change the answer if they were honoured, with the values that ask for nothing.
@@ -20,6 +21,8 @@ _ROLES: Mapping[str, Role] = {"system": "system", "developer": "system", "user":
 _NOT_SUPPORTED: Mapping[str, tuple[Any, ...]] = {
     "n": (1,),
     "best_of": (1,),
+    "echo": (False,),
+    "suffix": ("",),
     "tools": ([],),
     "tool_choice": ("none", "auto"),
     "functions": ([],),
@@ -57,16 +60,28 @@ _NOT_SUPPORTED: Mapping[str, tuple[Any, ...]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class ChatRequest:
+class Asked:
+    """What is to be answered: one conversation, or texts to be continued, each for itself."""
+
     model: str
-    generation: Generation
+    generations: tuple[Generation, ...]
     stream: bool
     include_usage: bool
 
 
-def parse_chat(body: bytes, default_max_tokens: int | None = None) -> ChatRequest:
+def parse_chat(body: bytes, default_max_tokens: int | None = None) -> Asked:
     """Raises RequestError. A field that is null counts as absent."""
     fields = _Fields(_parse_object(body))
+    return _asked(fields, (_messages(fields.get("messages")),), default_max_tokens)
+
+
+def parse_completion(body: bytes, default_max_tokens: int | None = None) -> Asked:
+    """The same for texts that are continued as they are."""
+    fields = _Fields(_parse_object(body))
+    return _asked(fields, _prompts(fields.get("prompt")), default_max_tokens)
+
+
+def _asked(fields: _Fields, prompts: Sequence[tuple[Message, ...] | str], default_max_tokens: int | None) -> Asked:
     for name, harmless in _NOT_SUPPORTED.items():
         if (value := fields.get(name)) is not None and not any(_same(value, other) for other in harmless):
             _refuse(name, f"{name} is not supported by this server; leave it out.")
@@ -74,14 +89,12 @@ def parse_chat(body: bytes, default_max_tokens: int | None = None) -> ChatReques
     options = fields.get("stream_options")
     if options is not None and not (stream and isinstance(options, dict)):
         _refuse("stream_options", "stream_options must be an object, and goes with stream: true.")
-    return ChatRequest(
+    max_tokens = fields.whole("max_completion_tokens", 1) or fields.whole("max_tokens", 1) or default_max_tokens
+    stop = _stops(fields.get("stop"))
+    sampling = _sampling(fields)
+    return Asked(
         model=fields.text("model"),
-        generation=Generation(
-            prompt=_messages(fields.get("messages")),
-            max_tokens=fields.whole("max_completion_tokens", 1) or fields.whole("max_tokens", 1) or default_max_tokens,
-            stop=_stops(fields.get("stop")),
-            sampling=_sampling(fields),
-        ),
+        generations=tuple(Generation(prompt, max_tokens, stop, sampling) for prompt in prompts),
         stream=stream,
         include_usage=_Fields(options or {}, "stream_options.").flag("include_usage"),
     )
@@ -119,6 +132,19 @@ def _sampling(fields: _Fields) -> Sampling:
         repetition_penalty=penalty,
         seed=fields.whole("seed", -(2**63)),
     )
+
+
+def _prompts(value: Any) -> tuple[str, ...]:
+    prompts = [value] if isinstance(value, str) else value
+    if (
+        not isinstance(prompts, list)
+        or not 0 < len(prompts) <= _MOST_PROMPTS
+        or not all(isinstance(each, str) for each in prompts)
+    ):
+        _refuse("prompt", f"prompt must be a text or a list of 1 to {_MOST_PROMPTS} texts; token ids are not supported.")
+    if not all(prompts):
+        _refuse("prompt", "prompt must not be empty: there is nothing to continue.")
+    return tuple(_encodable(each, "prompt") for each in prompts)
 
 
 def _messages(value: Any) -> tuple[Message, ...]:

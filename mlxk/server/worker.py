@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import logging
+import math
 import queue
 import threading
+import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Literal
 
 from mlxk import settings
@@ -20,6 +23,11 @@ State = Literal["ok", "loading", "stopping", "dead"]
 
 _POLL_S = 0.05  # how long a client that left can go unnoticed
 _RETRY_AFTER_S = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Silence:
+    """Nothing has happened for a while, though the prompt is accepted."""
 
 
 class Ticket:
@@ -41,15 +49,20 @@ class Ticket:
     def cancelled(self) -> bool:
         return self._cancelled
 
-    def events(self, gone: Callable[[], bool]) -> Iterator[Event]:
+    def events(self, gone: Callable[[], bool], silence_s: float) -> Iterator[Event | Silence]:
         """What happens, until it is finished. Raises what went wrong; ends early, and cancels, once the client is gone."""
+        silent_since = math.inf
         while not gone():
             try:
                 event = self._events.get(timeout=_POLL_S)
             except queue.Empty:
+                if time.monotonic() - silent_since >= silence_s:
+                    silent_since = time.monotonic()
+                    yield Silence()
                 continue
             if isinstance(event, MlxkError):
                 raise event
+            silent_since = time.monotonic()
             yield event
             if isinstance(event, Finished):
                 return
@@ -98,20 +111,19 @@ class Worker:
     def active(self) -> int:
         return int(self._active is not None)
 
-    def submit(self, model: Model, request: Generation) -> Ticket:
-        """Take the request, or raise Unavailable."""
-        ticket = Ticket(model, request)
+    def submit(self, model: Model, requests: Sequence[Generation]) -> tuple[Ticket, ...]:
+        """Take the requests, all of them, or raise Unavailable."""
+        tickets = tuple(Ticket(model, request) for request in requests)
         with self._changed:
             if self.state in ("stopping", "dead"):
                 raise Unavailable(f"The server takes no more requests: its engine is {self.state}.")
             self._waiting = deque(other for other in self._waiting if not other.cancelled())
-            if len(self._waiting) >= self._capacity:
-                raise Unavailable(
-                    f"{self._capacity} requests are waiting already. Try again later.", retry_after_s=_RETRY_AFTER_S
-                )
-            self._waiting.append(ticket)
+            if len(self._waiting) + len(tickets) > self._capacity:
+                message = f"{len(self._waiting)} requests are waiting already, and {self._capacity} may. Try again later."
+                raise Unavailable(message, retry_after_s=_RETRY_AFTER_S)
+            self._waiting.extend(tickets)
             self._changed.notify()
-        return ticket
+        return tickets
 
     def close(self) -> None:
         """Take no more requests; those taken are still answered."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from qualification.mint.catalog import known_completions
 from qualification.plugin import subject
 
 pytestmark = [pytest.mark.live, pytest.mark.live_e2e]
@@ -43,6 +44,24 @@ def test_every_known_answer_is_exact_in_batch_and_in_stream(
         assert expected is None or stream.finish_reasons == ["stop"]
     timings = batch["timings"]
     report_benchmark(performance={key: timings[key] for key in ("prompt_tps", "generation_tps", "time_to_first_token_s")})
+
+
+def test_every_known_text_is_continued_exactly_alone_and_together(server, text_model_info):
+    known = known_completions(text_model_info.model_id)
+    request = {"model": text_model_info.model_id, "temperature": 0, "max_tokens": 50}
+    expected = [(completion.answer, "stop") for completion in known] or None
+
+    prompts = [completion.prompt for completion in known] or ["Once upon a time"]
+    alone = [server.post("/v1/completions", {**request, "prompt": prompt}).json["choices"][0] for prompt in prompts]
+    together = server.post("/v1/completions", {**request, "prompt": prompts}).json["choices"]
+    stream = subject.parse_stream(server.post("/v1/completions", {**request, "prompt": prompts[0], "stream": True}).body)
+
+    assert [choice["index"] for choice in together] == list(range(len(prompts)))
+    told = [(choice["text"], choice["finish_reason"]) for choice in together]
+    assert told == [(choice["text"], choice["finish_reason"]) for choice in alone]
+    assert expected is None or told == expected
+    assert "".join(event["choices"][0]["text"] for event in stream.events) == alone[0]["text"]
+    assert stream.done
 
 
 def test_a_batch_answer_has_openai_s_form(server, text_model_info):

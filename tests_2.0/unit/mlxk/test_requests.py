@@ -9,7 +9,7 @@ import pytest
 from mlxk.chat import Message
 from mlxk.engines import Generation, Sampling
 from mlxk.errors import RequestError
-from mlxk.server.requests import parse_chat
+from mlxk.server.requests import parse_chat, parse_completion
 
 HELLO = [{"role": "user", "content": "Hello!"}]
 
@@ -21,7 +21,7 @@ def parse(**fields):
 def test_a_bare_request_has_the_defaults_of_the_command_line():
     asked = parse()
 
-    assert asked.generation == Generation((Message("user", "Hello!"),), None, (), Sampling())
+    assert asked.generations[0] == Generation((Message("user", "Hello!"),), None, (), Sampling())
     assert (asked.model, asked.stream, asked.include_usage) == ("m", False, False)
 
 
@@ -39,9 +39,9 @@ def test_every_field_that_is_honoured_arrives():
         stream_options={"include_usage": True},
     )
 
-    assert asked.generation.max_tokens == 7
-    assert asked.generation.stop == ("a", "b")
-    assert asked.generation.sampling == Sampling(0.0, 0.5, 3, 0.1, 1.2, -1)
+    assert asked.generations[0].max_tokens == 7
+    assert asked.generations[0].stop == ("a", "b")
+    assert asked.generations[0].sampling == Sampling(0.0, 0.5, 3, 0.1, 1.2, -1)
     assert (asked.stream, asked.include_usage) == (True, True)
 
 
@@ -52,13 +52,13 @@ def test_null_is_absent_for_every_field_that_may_be_absent():
 
 
 def test_the_newer_name_of_the_bound_wins():
-    assert parse(max_tokens=5, max_completion_tokens=6).generation.max_tokens == 6
+    assert parse(max_tokens=5, max_completion_tokens=6).generations[0].max_tokens == 6
 
 
 def test_the_operators_bound_holds_where_the_request_has_none():
     body = json.dumps({"model": "m", "messages": HELLO}).encode()
 
-    assert parse_chat(body, default_max_tokens=9).generation.max_tokens == 9
+    assert parse_chat(body, default_max_tokens=9).generations[0].max_tokens == 9
 
 
 @pytest.mark.parametrize("name", ["user", "metadata", "store", "service_tier", "never_heard_of"])
@@ -72,14 +72,14 @@ def test_a_field_that_asks_for_nothing_is_as_good_as_absent(fields):
 
 
 def test_one_stop_string_may_stand_alone():
-    assert parse(stop="END").generation.stop == ("END",)
+    assert parse(stop="END").generations[0].stop == ("END",)
 
 
 def test_the_developer_speaks_as_the_system_and_text_parts_are_lines():
     parts = [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]
     asked = parse(messages=[{"role": "developer", "content": parts}, *HELLO])
 
-    assert asked.generation.prompt == (Message("system", "a\nb"), Message("user", "Hello!"))
+    assert asked.generations[0].prompt == (Message("system", "a\nb"), Message("user", "Hello!"))
 
 
 @pytest.mark.parametrize(
@@ -135,6 +135,30 @@ def test_the_field_to_blame_is_named(fields, param):
 
     assert caught.value.details["param"] == param
     assert caught.value.message.endswith(".")
+
+
+def test_prompts_are_continued_as_they_are_all_in_the_same_way():
+    body = {"model": "m", "prompt": ["a\n", " b"], "max_tokens": 3, "stop": "x", "temperature": 0, "stream": True}
+    asked = parse_completion(json.dumps(body).encode())
+
+    assert asked.generations == tuple(Generation(text, 3, ("x",), Sampling(temperature=0)) for text in ("a\n", " b"))
+    assert (asked.model, asked.stream) == ("m", True)
+
+
+@pytest.mark.parametrize("prompt", [None, "", [], ["a", ""], [1, 2], [[1, 2]], 5, {}, ["a"] * 33, "\ud800"])
+def test_a_prompt_that_cannot_be_continued_is_named(prompt):
+    with pytest.raises(RequestError) as caught:
+        parse_completion(json.dumps({"model": "m", "prompt": prompt}).encode())
+
+    assert caught.value.details["param"] == "prompt"
+
+
+@pytest.mark.parametrize("fields", [{"echo": True}, {"suffix": "end"}, {"best_of": 2}, {"logprobs": 1}, {"n": 2}])
+def test_what_would_change_a_completion_and_is_not_supported_is_named(fields):
+    with pytest.raises(RequestError) as caught:
+        parse_completion(json.dumps({"model": "m", "prompt": "a", **fields}).encode())
+
+    assert caught.value.details["param"] == next(iter(fields))
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"[]", b"null", b"\xff", b'{"model": NaN}', b"[" * 100_000, b'{"a":' * 100_000])

@@ -23,6 +23,7 @@ from mlxk.server.worker import Worker
 
 TIMEOUT_S = 10
 CAPACITY = 2
+JSON = {"Content-Type": "application/json"}
 
 
 class Script:
@@ -33,7 +34,7 @@ class Script:
         self.notes = notes
 
     def stream(self, request, cancelled):
-        words = request.prompt[-1].content.split()
+        words = (request.prompt if isinstance(request.prompt, str) else request.prompt[-1].content).split()
         if words[0] == "too-long":
             raise ContextLengthExceeded("Too long.", prompt_tokens=9, context_length=8)
         self.notes.append(f"begin {words[0]}")
@@ -80,6 +81,9 @@ class Client:
     def chat(self, content, model="org/one", **fields):
         return self.ask("POST", "/v1/chat/completions", *chat_body(content, model, **fields))
 
+    def complete(self, prompt, path="/v1/completions", **fields):
+        return self.ask("POST", path, json.dumps({"model": "org/one", "prompt": prompt, **fields}).encode(), JSON)
+
     def begin_chat(self, content, model="org/one", **fields):
         """Send the request, and leave the answer to come."""
         return self.open("POST", "/v1/chat/completions", *chat_body(content, model, **fields))
@@ -105,7 +109,7 @@ def chat_body(content, model, **fields):
 
 
 def events_of(text):
-    lines = [line.removeprefix("data: ") for line in text.split("\n\n") if line]
+    lines = [line.removeprefix("data: ") for line in text.split("\n\n") if line and not line.startswith(":")]
     return [line if line == "[DONE]" else json.loads(line) for line in lines]
 
 
@@ -196,6 +200,59 @@ def test_reasoning_has_a_field_of_its_own_in_message_and_delta(client):
         {"reasoning_content": "hm "},
         {"content": "so "},
     ]
+
+
+def test_a_texts_continuation_has_openais_shape(client):
+    answer, text = client.complete("one two")
+    body = json.loads(text)
+
+    assert (answer.status, body["object"], body["id"][:5]) == (200, "text_completion", "cmpl-")
+    assert body["choices"] == [{"index": 0, "text": "one two ", "logprobs": None, "finish_reason": "stop"}]
+    assert body["usage"] == {"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5}
+
+
+def test_several_texts_are_continued_each_for_itself_and_counted_together(client):
+    body = json.loads(client.complete(["one", "two words"])[1])
+    *chunks, usage, done = events_of(
+        client.complete(["one", "two words"], stream=True, stream_options={"include_usage": True})[1]
+    )
+    streamed = [(choice["index"], choice["text"], choice["finish_reason"]) for chunk in chunks for choice in chunk["choices"]]
+
+    assert [(choice["index"], choice["text"]) for choice in body["choices"]] == [(0, "one "), (1, "two words ")]
+    assert streamed == [(0, "one ", None), (0, "", "stop"), (1, "two ", None), (1, "words ", None), (1, "", "stop")]
+    assert {chunk["object"] for chunk in chunks} == {"text_completion"}
+    assert body["usage"] == usage["usage"] == {"prompt_tokens": 6, "completion_tokens": 3, "total_tokens": 9}
+    assert done == "[DONE]"
+
+
+def test_several_texts_wait_together_or_not_at_all(client):
+    answer, _ = client.complete(["one"] * (CAPACITY + 1))
+
+    assert (answer.status, client.notes) == (503, [])
+
+
+def test_a_text_that_fails_ends_its_request_and_harms_none_after_it(client):
+    assert client.complete(["fail", "beside"])[0].status == 500
+    assert client.complete(["too-long", "beside"], stream=True)[0].status == 400
+    assert client.complete("after")[0].status == 200
+    assert [note for note in client.notes if note != "begin beside"] == ["begin fail", "begin after"]
+
+
+def test_a_stream_that_is_silent_gets_comments_that_clients_skip(hub):
+    with serving(hub, Policy(keepalive_s=0.05)) as client:
+        connection = client.begin_chat("one forever silently", stream=True)
+        raw = connection.getresponse()
+        lines = [raw.readline() for _ in range(8)]
+        connection.close()
+
+    assert [line[:1] for line in lines if line.strip()] == [b"d", b"d", b":", b":"]
+
+
+def test_paths_without_a_version_are_the_same_paths(client):
+    assert client.ask("GET", "/models")[1] == client.ask("GET", "/v1/models")[1]
+    assert json.loads(client.ask("GET", "/models/org/one")[1])["id"] == "org/one"
+    assert client.complete("one", path="/completions")[0].status == 200
+    assert client.ask("POST", "/chat/completions", *chat_body("one", "org/one"))[0].status == 200
 
 
 @pytest.mark.parametrize("word", ["fail", "crash"])
@@ -302,9 +359,6 @@ def test_models_lists_only_what_can_be_served(client):
 
     assert [model["id"] for model in body["data"]] == ["org/one", "org/two"]
     assert json.loads(client.ask("GET", "/v1/models/org/one")[1])["id"] == "org/one"
-
-
-JSON = {"Content-Type": "application/json"}
 
 
 @pytest.mark.parametrize(
