@@ -237,8 +237,10 @@ def _sampler(sampling: Sampling) -> _Sampler:
     def sample(logprobs: mx.array) -> mx.array:
         nonlocal key
         key, now = mx.random.split(key)
+        logprobs = logprobs.astype(mx.float32)
         if 0 < sampling.top_p < 1:
-            logprobs = apply_top_p(logprobs, sampling.top_p)
+            likeliest = logprobs == mx.max(logprobs, axis=-1, keepdims=True)  # which mlx-lm 0.31 drops for a very small top_p
+            logprobs = mx.where(likeliest, logprobs, apply_top_p(logprobs, sampling.top_p))
         if sampling.min_p > 0:
             logprobs = apply_min_p(logprobs, sampling.min_p)
         if 0 < sampling.top_k < logprobs.shape[-1]:
