@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
@@ -52,3 +52,16 @@ def end_tokens(declared: Collection[int], special: Mapping[int, str]) -> dict[in
         known.discard("<|end|>")
     named = {token for token, text in special.items() if text in known}
     return {token: special.get(token, "") for token in {*declared, *named}}
+
+
+def ends_in_a_row(first: int, following: Iterable[int], ends: Mapping[int, str]) -> tuple[str, ...]:
+    """The texts of the different end tokens that come one after another; no more is read than tells them.
+
+    The same one again says nothing: what follows the end of an answer was never trained, and most models repeat it.
+    """
+    found = {first: ends[first]}
+    for token in following:
+        if token in found or token not in ends:
+            break
+        found[token] = ends[token]
+    return tuple(found.values())

@@ -12,7 +12,7 @@ from typing import Any, cast
 
 from mlxk import settings
 from mlxk.answer import Answer
-from mlxk.chat import TURN_STARTS, Message, end_tokens, render
+from mlxk.chat import TURN_STARTS, Message, end_tokens, ends_in_a_row, render
 from mlxk.detokenize import IncrementalDecoder
 from mlxk.engines import Event, Finished, Generation, Reasoning, Sampling, Started, Text, Timings, Usage
 from mlxk.errors import ContextLengthExceeded, GenerationFailed, LoadFailed
@@ -74,13 +74,13 @@ class TextEngine:
         decoder = IncrementalDecoder(self._decode)
         stops = (*self._turn_starts(request.prompt), *request.stop)
         answer = Answer(split(self._format, text), self._end_tokens.values(), stops)
-        ended_by: list[str] = []
+        ended_by: tuple[str, ...] = ()
         clock = _Clock(len(prompt), self.load_time_s)
         with contextlib.closing(self._tokens(prompt, budget, request.sampling, cancelled)) as tokens:
             for token in tokens:
                 clock.tick()
                 if token in self._end_tokens:
-                    ended_by = self._ends(token, tokens) if request.look_past_end else [self._end_tokens[token]]
+                    ended_by = ends_in_a_row(token, tokens if request.look_past_end else (), self._end_tokens)
                     break
                 yield from map(_event, answer.push(decoder.push(token)))
                 if answer.complete:
@@ -90,19 +90,7 @@ class TextEngine:
         yield from map(_event, answer.push(decoder.finish()))
         yield from map(_event, answer.finish())
         stopped = bool(ended_by) or answer.complete
-        yield Finished("stop" if stopped else "length", clock.usage(), clock.timings(), tuple(ended_by))
-
-    def _ends(self, first: int, tokens: Iterator[int]) -> list[str]:
-        """The different end tokens that come one after another.
-
-        The same one again says nothing: what follows the end of an answer was never trained, and most models repeat it.
-        """
-        ends = {first: self._end_tokens[first]}
-        for token in tokens:
-            if token in ends or token not in self._end_tokens:
-                break
-            ends[token] = self._end_tokens[token]
-        return list(ends.values())
+        yield Finished("stop" if stopped else "length", clock.usage(), clock.timings(), ended_by)
 
     def _templated(self, prompt: tuple[Message, ...] | str) -> bool:
         return not isinstance(prompt, str) and bool(self._tokenizer.has_chat_template)
