@@ -10,7 +10,7 @@ commands:
   show MODEL             what a model is, whether it is whole, whether it runs here
   health [PATTERN]       whether the files are whole, and everything that is wrong with them
   rm MODEL               delete a model, or with @REVISION one snapshot, from the cache
-  run MODEL [PROMPT]     answer a prompt ("-" reads it from stdin)
+  run MODEL [PROMPT]     answer a prompt ("-" reads it from stdin); without one, chat on a terminal
   serve                  an OpenAI-compatible server (also: server)
   version                the version of mlxk, and of its JSON
   completion SHELL       what makes bash, zsh or fish complete commands and models
