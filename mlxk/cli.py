@@ -1,8 +1,10 @@
 """From the command line to an exit code: the boundary at which every error becomes a sentence or an envelope.
 
-Only ``sys`` is imported before it is known what is asked for: ``--version`` and ``--help`` cost what Python costs.
+Only ``sys``, and ``os`` which Python needs itself, is imported before it is known what is asked for: ``--version`` and
+``--help`` cost what Python costs.
 """
 
+import os
 import sys
 
 from mlxk import __version__
@@ -11,6 +13,7 @@ from mlxk.usage import HELP
 
 def main(argv: list[str] | None = None) -> int:
     argv = sys.argv[1:] if argv is None else argv
+    _replace_closed_streams()
     if argv == ["--version"]:
         return _say(f"mlxk {__version__}\n")
     if argv in (["--help"], ["-h"]):
@@ -31,6 +34,13 @@ def main(argv: list[str] | None = None) -> int:
         from mlxk import interrupts  # noqa: PLC0415
 
         interrupts.ignore()  # while the interpreter ends it could only become a traceback
+
+
+def _replace_closed_streams() -> None:
+    """Who closes stdout or stderr wants nothing of it; a file that is opened later must not take its place."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: PTH123, SIM115 - for as long as we live
 
 
 def _say(text: str) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import subprocess
 
 import pytest
@@ -55,6 +56,16 @@ def test_a_reader_that_leaves_ends_it_quietly(text_model_info):
     _, complaint = tool.communicate(timeout=100)
 
     assert (tool.returncode, complaint) == (0, b"")
+
+
+def test_nobody_to_read_is_no_failure(text_model_info):
+    command = shlex.join([*subject.tool(), "run", text_model_info.model_id, CATS, *GREEDY])
+
+    done = subprocess.run(
+        ["sh", "-c", f"{command} >&-"], stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, timeout=100, check=False
+    )
+
+    assert (done.returncode, done.stderr) == (0, b"")
 
 
 @pytest.mark.parametrize(
