@@ -110,9 +110,11 @@ def check_context(wanted: Context) -> Path:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Outside cells, which have a home of their own, the user's cache is read-only from here on."""
-    if config.stash[CELL] is None:
-        guard.protect(guard.hub_of(settings.whole()), guard.hub_of({"HOME": str(Path.home())}))
+    """The user's cache is read-only from here on; a cell with a minted model has one of its own beside it."""
+    guard.protect(guard.hub_of({"HOME": str(Path.home())}))
+    cell = config.stash[CELL]
+    if cell is None or (cell.model and cell.model.origin != "minted"):
+        guard.protect(guard.hub_of(settings.whole()))
 
 
 @pytest.fixture
