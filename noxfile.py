@@ -141,8 +141,8 @@ def lock(session: nox.Session) -> None:
 @nox.session(python=_python(DECLARED.pythons[-1]) if DECLARED else False)
 def plan(session: nox.Session) -> None:
     """Freezes what must be accounted for into a new bundle; with ``-- --show`` (or other options of ``plan``) only shows it."""
-    _only_one(session)
     _planning["begun"] = not session.posargs
+    _only_one(session)
     command = [*QUALIFICATION, "plan", str(MATRIX), "--project", str(ROOT)]
     if DECLARED:
         wheel = _build(session)
@@ -184,6 +184,7 @@ def qualify(session: nox.Session, version: str, dependencies: str) -> None:
 @nox.session(venv_backend="none")
 def verdict(session: nox.Session) -> None:
     """Seals the bundle and says whether the release qualifies."""
+    _only_one(session)
     _run(session, *QUALIFICATION, "verdict", str(_bundle(session)))
 
 
