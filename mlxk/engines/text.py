@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import gc
 import random
-import sys
 import time
 from collections.abc import Callable, Collection, Generator, Iterator, Sequence
 from typing import Any, cast
@@ -23,7 +22,7 @@ settings.prepare_ml_libraries()
 
 import mlx.core as mx  # noqa: E402 - the libraries read the variables set above
 from jinja2 import TemplateError  # noqa: E402
-from mlx_lm.generate import generate_step, generation_stream, wired_limit  # noqa: E402
+from mlx_lm.generate import generate_step  # noqa: E402
 from mlx_lm.sample_utils import apply_min_p, apply_top_k, apply_top_p, make_logits_processors  # noqa: E402
 from mlx_lm.utils import load  # noqa: E402
 
@@ -153,7 +152,7 @@ class TextEngine:
             prompt_progress_callback=progress,
         )
         try:
-            with contextlib.closing(steps), _wired(self._model):
+            with contextlib.closing(steps):
                 for token, _ in steps:
                     if cancelled():
                         return
@@ -162,15 +161,6 @@ class TextEngine:
             return
         except (RuntimeError, ValueError) as error:
             raise GenerationFailed(f"The model failed while generating: {error}") from error
-
-
-@contextlib.contextmanager
-def _wired(model: Any) -> Iterator[None]:
-    """On Metal, keep the weights where they are not paged out, as mlx-lm does; it prints what it thinks of their size."""
-    with contextlib.ExitStack() as stack:
-        with contextlib.redirect_stdout(sys.stderr):
-            stack.enter_context(wired_limit(model, cast(Any, [generation_stream])))
-        yield
 
 
 def destroy_streams() -> None:
