@@ -458,9 +458,17 @@ def test_beyond_the_most_connections_the_one_that_was_silent_longest_makes_room_
         answer = connection.getresponse()
         with half_sent(client, 40, HALF_A_HEADER) as slow:
             assert client.ask("GET", "/health")[0].status == 200
-            assert slow[0].recv(1) == b""
+            assert _is_dropped(slow[0])
             assert b"x" in answer.read(1000)
         connection.close()
+
+
+def _is_dropped(connection):
+    """A server that drops what it has not read yet resets the connection; one that has read it all ends it in good order."""
+    try:
+        return connection.recv(1) == b""
+    except ConnectionResetError:
+        return True
 
 
 def test_a_path_is_logged_on_one_line_without_its_control_characters(client, caplog):
