@@ -70,8 +70,9 @@ class Shown:
 
     @property
     def came_in_pieces(self) -> bool:
-        """Whether the first line came bit by bit. Who prints all at once has the terminal pass on whole lines."""
-        return b"\n" not in b"".join(self.pieces[:2])
+        """Whether the last line came bit by bit. Who prints all at once has the terminal pass on whole lines."""
+        last = b"".join(self.pieces).splitlines()[-1]
+        return not any(last in piece for piece in self.pieces)
 
 
 def on_terminal(*arguments: str) -> Shown:

@@ -14,14 +14,7 @@ CATS = [{"role": "user", "content": "Write one sentence about cats."}]
 
 @pytest.fixture(scope="module")
 def server():
-    """The server of all tests that ask it nothing wrong; it loads a model when it is asked for."""
-    with subject.serving() as running:
-        yield running
-
-
-@pytest.fixture
-def own_server():
-    """A server that a test may try to hurt."""
+    """One server for all tests, so that each also shows that those before it harmed nothing."""
     with subject.serving() as running:
         yield running
 
@@ -119,6 +112,15 @@ def test_the_token_budget_ends_with_length(server, text_model_info):
     assert (body["choices"][0]["finish_reason"], body["usage"]["completion_tokens"]) == ("length", 3)
 
 
+def test_the_same_seed_gives_the_same_text_within_its_budget(server, text_model_info):
+    request = {"model": text_model_info.model_id, "prompt": "Once", "temperature": 1.5, "max_tokens": 8, "seed": 7}
+
+    first, second = (server.post("/v1/completions", request).json for _ in range(2))
+
+    assert first["choices"] == second["choices"]
+    assert first["usage"]["completion_tokens"] == 8 or first["choices"][0]["finish_reason"] == "stop"
+
+
 def test_health_and_models_tell_what_is_there(server, text_model_info):
     assert server.get("/health").status == 200
 
@@ -129,8 +131,7 @@ def test_health_and_models_tell_what_is_there(server, text_model_info):
     assert server.get(f"/v1/models/{text_model_info.model_id}").json["id"] == text_model_info.model_id
 
 
-def test_bad_requests_get_openai_s_error_and_harm_nobody(own_server, text_model_info):
-    server = own_server
+def test_bad_requests_get_openai_s_error_and_harm_nobody(server, text_model_info):
     model = text_model_info.model_id
     before = server.chat(model, CATS, max_tokens=50).json["choices"]
     json_type = {"Content-Type": "application/json"}
