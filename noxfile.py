@@ -30,6 +30,9 @@ WHEELS = ROOT / ".nox" / "wheel"
 QUALIFICATION = (sys.executable, "-m", "qualification")
 RESUMING = "--resume" in sys.argv
 
+EVERY_CORE = ("-n", "logical", "--dist", "worksteal")
+"""Of pytest-xdist: the default suite is mostly waiting for small processes; ``-- -n 0`` runs it in one."""
+
 nox.needs_version = ">=2025.5.1"
 nox.options.default_venv_backend = "uv|virtualenv"
 nox.options.reuse_venv = "yes"
@@ -98,7 +101,7 @@ def _suite(version: str) -> None:
 
 def _default_suite(session: nox.Session) -> None:
     _install(session, "-e", f"{ROOT}[qualification]")
-    session.run("python", "-m", "pytest", *session.posargs)
+    session.run("python", "-m", "pytest", *EVERY_CORE, *session.posargs)
 
 
 for _version in ("3.10", "3.11", "3.12", "3.13"):
