@@ -138,7 +138,7 @@ def _special(
             yield f"{package.name} is not installed{_EXTRA.get(package.name, '.')}"
         elif not package.supports(contents.document("config.json")):
             yield f"The installed {package.name} does not know the model type {description.architecture!r}."
-    if modality == "text" and not any(_LOADABLE.fullmatch(name) for name in contents.files):
+    if modality == "text" and not any(map(_LOADABLE.fullmatch, contents.weights)):
         yield "Its weights have names that mlx-lm does not load (it loads model*.safetensors)."
     if modality == "audio" and "tekken.json" in contents.files and "tokenizer.json" not in contents.files:
         yield "It has tekken.json and no tokenizer.json, which mlx-audio needs."

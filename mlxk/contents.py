@@ -27,7 +27,7 @@ _DOCUMENT_MAX_BYTES = 64 << 20  # an index of a hundred thousand tensors is a te
 _LFS_MARK = b"version https://git-lfs.github.com/spec/"
 _LFS_MIN_BYTES, _LFS_MAX_BYTES = 100, 200  # its three lines: version, oid of 64 hex digits, size
 _HEADER_MAX_BYTES = 100 << 20  # the limit of the safetensors library itself
-_COMMON_HEADER_BYTES = 16 << 10  # read at once with its length; a longer one is read again
+_COMMON_HEADER_BYTES = 4 << 10  # a page, read at once with its length; a longer one is read again
 _README_BYTES = 64 << 10
 
 

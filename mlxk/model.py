@@ -17,7 +17,7 @@ _VISION_TYPES = {
     *("idefics", "idefics2", "idefics3", "smolvlm"),
 }
 _SPEECH_TYPES = ("whisper", "voxtral", "vibevoice", "parakeet", "canary", "moonshine", "qwen3_asr", "sensevoice")
-_HEARING_TYPES = ("gemma3n", "audio", *_SPEECH_TYPES)
+_HEARS = re.compile("|".join(("gemma3n", "audio", *_SPEECH_TYPES)))
 _EMBEDDING_TYPES = {"bert", "roberta", "xlm-roberta", "modernbert", "nomic_bert"}
 _CONTEXT_KEYS = ("max_position_embeddings", "n_positions", "context_length", "max_sequence_length", "seq_len")
 _PROCESSORS = ("preprocessor_config.json", "processor_config.json", "image_processor_config.json")
@@ -122,7 +122,7 @@ def _reads_images(architecture: str | None, contents: Contents) -> bool:
 def _hears(architecture: str | None, contents: Contents) -> bool:
     config = contents.document("config.json")
     extractor = contents.document("preprocessor_config.json").get("feature_extractor_type", "")
-    known = architecture is not None and any(part in architecture for part in _HEARING_TYPES)
+    known = architecture is not None and _HEARS.search(architecture) is not None
     return bool(config.get("audio_config")) or known or "whisper" in str(extractor).lower()
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 from collections.abc import Callable, Iterable, Iterator
 
 from mlxk import engines, interrupts
@@ -17,11 +16,9 @@ def admit(library: Library, spec: str) -> Model:
 
 def load(model: Model) -> Engine:
     """The model in memory. Whatever the libraries make of a Ctrl-C while they are imported, it ends this."""
-    gc.disable()  # importing makes a million objects that stay, and looking them through again and again takes 4 % of it
     try:
         return engines.load(model)
     finally:
-        gc.enable()
         interrupts.check()
 
 
