@@ -26,6 +26,7 @@ from qualification import (
     verdict,
 )
 from qualification.errors import BundleError, QualificationError, UsageError
+from qualification.hub import command as hub
 from qualification.mint import command as mint
 from qualification.plan import Plan
 from qualification.report import html, terminal, verdict_json
@@ -92,6 +93,10 @@ def _parser() -> argparse.ArgumentParser:
     minting = commands.add_parser("mint", help="make tiny but real models")
     mint.add_arguments(minting)
     minting.set_defaults(action=mint.run)
+
+    serving = commands.add_parser("hub", help="serve a local model hub, with faults on request")
+    hub.add_arguments(serving)
+    serving.set_defaults(action=hub.run)
     return parser
 
 
