@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable, Iterable, Iterator
 
 from mlxk import engines, interrupts
@@ -15,10 +16,17 @@ def admit(library: Library, spec: str) -> Model:
 
 
 def load(model: Model) -> Engine:
-    """The model in memory. Whatever the libraries make of a Ctrl-C while they are imported, it ends this."""
+    """The model in memory, for as long as the process lives. A Ctrl-C ends it, whatever the libraries make of one while imported.
+
+    Importing makes a million objects that stay. To look for garbage among them takes 4 % of it, and at the end of the process
+    0.2 s.
+    """
+    gc.disable()
     try:
         return engines.load(model)
     finally:
+        gc.freeze()
+        gc.enable()
         interrupts.check()
 
 
