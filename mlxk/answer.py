@@ -24,6 +24,11 @@ class Answer:
     def complete(self) -> bool:
         return self._splitter.ended or self._stopped
 
+    @property
+    def held(self) -> int:
+        """How many characters of the text so far wait for what comes next."""
+        return self._splitter.held + sum(matcher.held for matcher in self._matchers.values())
+
     def push(self, text: str) -> Iterator[Part]:
         return self._matched(self._splitter.push(text))
 

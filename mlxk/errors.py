@@ -21,6 +21,7 @@
     │   ├── GenerationFailed
     │   ├── ContextLengthExceeded
     │   ├── AddressUnavailable
+    │   ├── DeadlineExceeded      the server was told to give no request more time
     │   └── Unavailable           the server is busy, stopping, or its engine is dead
     ├── RequestError              an HTTP request that is wrong, with the field that is to blame
     └── Interrupted
@@ -134,6 +135,10 @@ class ContextLengthExceeded(OperationFailed):
 
 class AddressUnavailable(OperationFailed):
     type = "address_unavailable"
+
+
+class DeadlineExceeded(OperationFailed):
+    type = "deadline_exceeded"
 
 
 class Unavailable(OperationFailed):

@@ -67,6 +67,11 @@ class Splitter(Protocol):
 
     ended: bool
 
+    @property
+    def held(self) -> int:
+        """How many characters of the text so far wait for what comes next."""
+        ...
+
     def push(self, text: str) -> list[Part]:
         """The parts that are now certain."""
         ...
@@ -87,6 +92,7 @@ def split(form: Format | None, prompt: str) -> Splitter:
 
 class _NoSplitter:
     ended = False
+    held = 0
 
     def push(self, text: str) -> list[Part]:
         return [Part("answer", text)] if text else []
@@ -106,6 +112,10 @@ class _TagSplitter:
         self._state: Literal["beginning", "reasoning", "gap", "answer"] = "beginning"
         self._reasoning = _Trimmer()
         self._held = ""
+
+    @property
+    def held(self) -> int:
+        return len(self._held)
 
     def push(self, text: str) -> list[Part]:
         self._held += text
@@ -159,6 +169,10 @@ class _ChannelSplitter:
             self.push(prompt[place:])
         self._given = len(self._pending())  # characters of the header that the prompt wrote
         self._begun = self.ended = False
+
+    @property
+    def held(self) -> int:
+        return len(self._held)
 
     def push(self, text: str) -> list[Part]:
         self._held += text

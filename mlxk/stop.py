@@ -21,6 +21,11 @@ class StopMatcher:
         self._held = ""
         self.matched = False
 
+    @property
+    def held(self) -> int:
+        """How many characters could still become a stop string."""
+        return len(self._held)
+
     def push(self, text: str) -> str:
         """The text that is now certain; empty once a stop string has been found."""
         if self.matched:

@@ -134,7 +134,8 @@ def _opening(arguments: argparse.Namespace) -> tuple[Message, ...]:
 
 
 def _generation(arguments: argparse.Namespace, prompt: tuple[Message, ...] | str) -> Generation:
-    sampling = Sampling(**{field.name: getattr(arguments, field.name) for field in dataclasses.fields(Sampling)})
+    known = {field.name for field in dataclasses.fields(Sampling)}
+    sampling = Sampling(**{name: value for name, value in vars(arguments).items() if name in known})
     return Generation(prompt, arguments.max_tokens, sampling=sampling, look_past_end=arguments.verbose)
 
 
@@ -178,7 +179,7 @@ def _data(arguments: argparse.Namespace, prompt: str, completion: Completion) ->
         "reasoning": None if arguments.no_reasoning else completion.reasoning or None,
         "finish_reason": completion.finish_reason,
         "end_tokens": list(completion.end_tokens),
-        "usage": {**dataclasses.asdict(completion.usage), "total_tokens": completion.usage.total_tokens},
+        "usage": {name: getattr(completion.usage, name) for name in ("prompt_tokens", "completion_tokens", "total_tokens")},
         "timings": dataclasses.asdict(completion.timings),
     }
 

@@ -17,8 +17,8 @@ from mlxk.errors import UsageError
 from mlxk.library import Library
 from mlxk.output import Result, exit_code, notice, show_result
 from mlxk.server.app import Policy, make_app
-from mlxk.server.lifecycle import MAX_WAITING, Server, bind
-from mlxk.server.worker import Worker
+from mlxk.server.lifecycle import Server, bind
+from mlxk.server.worker import Limits, Worker
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -37,9 +37,10 @@ def execute(arguments: argparse.Namespace) -> int:
     library = Library(settings.hub_cache(), MlxLm.installed())
     model = run.admit(library, arguments.model) if arguments.model else None
     _configure_logging(arguments.log_level)
-    worker = Worker(engines.load, engines.leave_thread, MAX_WAITING)
+    limits = Limits()
+    worker = Worker(engines.load, engines.leave_thread, limits)
     policy = Policy(loopback, arguments.api_key, arguments.max_tokens)
-    server = Server(make_app(library, worker, policy), bind(arguments.host, arguments.port))
+    server = Server(make_app(library, worker, policy), bind(arguments.host, arguments.port), limits.waiting + limits.together)
     server.start()
     server.take_signals()
     show_result("serve", _announcement(server, model.name if model else None), as_json=arguments.json)

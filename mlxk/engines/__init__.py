@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
+from mlxk import settings
 from mlxk.chat import Message
+from mlxk.errors import GenerationFailed, MlxkError
 from mlxk.library import Model
+
+log = logging.getLogger(__name__)
 
 FinishReason = Literal["stop", "length"]
 
 
 @dataclass(frozen=True, slots=True)
 class Sampling:
-    """How the next token is chosen; temperature 0 takes the likeliest, and a seed makes the choice repeatable."""
+    """How the next token is chosen; temperature 0 takes the likeliest, and a seed makes the choice repeatable.
+
+    ``repetition_penalty`` divides, over the last 20 tokens of prompt and answer; the other two are subtracted, over the
+    whole answer: once for a token that was said, or once for each time.
+    """
 
     temperature: float = 0.7
     top_p: float = 0.9
@@ -23,12 +32,15 @@ class Sampling:
     min_p: float = 0.0
     repetition_penalty: float = 1.0
     seed: int | None = None
+    presence_penalty: float = 0.0
+    frequency_penalty: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class Generation:
     """A request: a conversation, or text to be continued as it is. ``max_tokens`` None: as many as the context allows.
 
+    ``top_logprobs`` asks how likely each token of the answer was, and which that many others were likeliest; None: not at all.
     ``look_past_end`` asks for the end tokens that come after the first, which costs the time of one token and more.
     """
 
@@ -37,14 +49,19 @@ class Generation:
     stop: tuple[str, ...] = ()
     sampling: Sampling = field(default_factory=Sampling)
     look_past_end: bool = False
+    top_logprobs: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Tokens as the model counts them, the one that ends the answer included."""
+    """Tokens as the model counts them, the one that ends the answer included.
+
+    ``cached_tokens`` are those of the prompt that did not have to be read again.
+    """
 
     prompt_tokens: int
     completion_tokens: int
+    cached_tokens: int = 0
 
     @property
     def total_tokens(self) -> int:
@@ -71,10 +88,27 @@ class Started:
 
 
 @dataclass(frozen=True, slots=True)
+class Likelihood:
+    """A token and the natural logarithm of its probability, before temperature and what else narrows the choice."""
+
+    token: str
+    logprob: float
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """A token of the answer, and the likeliest ones in its place."""
+
+    token: Likelihood
+    top: tuple[Likelihood, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Text:
-    """A piece of the answer."""
+    """A piece of the answer. ``tokens`` are those that it shows for the first time, where the request asks for them."""
 
     text: str
+    tokens: tuple[Chosen, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,11 +135,40 @@ class Finished:
 Event = Started | Reasoning | Text | Finished
 
 
+class Job(Protocol):
+    """A request, whether it is still wanted, and where its events go, the error that ends it included."""
+
+    @property
+    def request(self) -> Generation: ...
+
+    def cancelled(self) -> bool: ...
+
+    def put(self, event: Event | MlxkError) -> None: ...
+
+
+class Batch(Protocol):
+    """The requests that one model answers at the same time. Whatever goes wrong with one of them ends that one only."""
+
+    def __len__(self) -> int: ...
+
+    def add(self, job: Job) -> None:
+        """Begin, with the next step."""
+        ...
+
+    def step(self) -> None:
+        """Go on with each of them by at most one token; leave those that are finished, failed or cancelled."""
+        ...
+
+
 class Engine(Protocol):
     """A loaded model, to be used on the thread that loaded it."""
 
     def stream(self, request: Generation, cancelled: Callable[[], bool]) -> Iterator[Event]:
         """Started, any number of Reasoning and Text, then Finished. Ends without Finished once ``cancelled`` says so."""
+        ...
+
+    def batch(self, prompt_cache_bytes: int) -> Batch:
+        """An empty one; there is one at a time. It may keep that much of what it has read for requests to come."""
         ...
 
     def close(self) -> None:
@@ -123,20 +186,23 @@ class Completion:
     usage: Usage
     timings: Timings
     end_tokens: tuple[str, ...]
+    tokens: tuple[Chosen, ...] = ()
 
 
 def complete(events: Iterable[Event]) -> Completion | None:
     """The whole answer: its stream, joined. None if the stream was cancelled."""
     text: list[str] = []
     reasoning: list[str] = []
+    tokens: list[Chosen] = []
     for event in events:
         if isinstance(event, Text):
             text.append(event.text)
+            tokens.extend(event.tokens)
         elif isinstance(event, Reasoning):
             reasoning.append(event.text)
         elif isinstance(event, Finished):
             joined = "".join(text), "".join(reasoning)
-            return Completion(*joined, event.finish_reason, event.usage, event.timings, event.end_tokens)
+            return Completion(*joined, event.finish_reason, event.usage, event.timings, event.end_tokens, tuple(tokens))
     return None
 
 
@@ -151,3 +217,9 @@ def leave_thread() -> None:
     """The last thing that a thread other than the main one does after it has loaded models."""
     if text := sys.modules.get("mlxk.engines.text"):
         text.destroy_streams()
+
+
+def unexpected(error: Exception) -> GenerationFailed:
+    """What a request is told of a failure that nobody foresaw; the log is told too."""
+    log.warning("A request failed: %s: %s", type(error).__name__, error, exc_info=settings.debug())
+    return GenerationFailed(f"The engine failed: {type(error).__name__}: {error}")

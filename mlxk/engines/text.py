@@ -4,35 +4,32 @@ from __future__ import annotations
 
 import contextlib
 import gc
-import random
 import time
 from collections.abc import Callable, Collection, Generator, Iterator, Sequence
 from typing import Any, cast
 
 from mlxk import settings
 from mlxk.answer import Answer
-from mlxk.chat import TURN_STARTS, Message, end_tokens, ends_in_a_row, render
-from mlxk.detokenize import IncrementalDecoder
-from mlxk.engines import Event, Finished, Generation, Reasoning, Sampling, Started, Text, Timings, Usage
+from mlxk.chat import TURN_STARTS, Message, end_tokens, render
+from mlxk.engines import Batch, Event, Generation, Started
+from mlxk.engines.turns import Turns
 from mlxk.errors import ContextLengthExceeded, GenerationFailed, LoadFailed
 from mlxk.library import Model
-from mlxk.reasoning import Part, find_format, split
+from mlxk.reasoning import find_format, split
 
 settings.prepare_ml_libraries()
 
 import mlx.core as mx  # noqa: E402 - the libraries read the variables set above
 from jinja2 import TemplateError  # noqa: E402
 from mlx_lm.generate import generate_step  # noqa: E402
-from mlx_lm.sample_utils import apply_min_p, apply_top_k, apply_top_p, make_logits_processors  # noqa: E402
 from mlx_lm.utils import load  # noqa: E402
+
+from mlxk.engines.answering import Answering  # noqa: E402
+from mlxk.engines.sampling import processors, sampler  # noqa: E402
 
 _MAX_TOKENS = 32768  # where neither the request nor the model's context sets a bound
 _PREFILL_STEP = 512  # tokens between two looks at whether the request was cancelled
-_PENALTY_WINDOW = 20
 _NO_FOREIGN_CODE = {"trust_remote_code": False}  # left open, transformers asks on stdin and takes a "y" from a pipe
-
-_Sampler = Callable[[mx.array], mx.array]
-_Processor = Callable[[mx.array, mx.array], mx.array]
 
 
 class TextEngine:
@@ -65,31 +62,35 @@ class TextEngine:
         gc.collect()
         mx.clear_cache()
 
+    def batch(self, prompt_cache_bytes: int) -> Batch:
+        from mlxk.engines.batch import TextBatch, can_batch  # noqa: PLC0415 - for servers only
+
+        if not can_batch(self._model):
+            return Turns(self.stream)
+        return TextBatch(self._model, self.begin, prompt_cache_bytes)
+
     def stream(self, request: Generation, cancelled: Callable[[], bool]) -> Iterator[Event]:
+        answering = self.begin(request)
+        yield Started()
+        mx.reset_peak_memory()
+        with contextlib.closing(self._tokens(answering, cancelled)) as tokens:
+            for token, logprobs in tokens:
+                yield from answering.push(token, logprobs)
+                if token in self._end_tokens and request.look_past_end:
+                    answering.look_past(token, (later for later, _ in tokens))
+                if answering.complete:
+                    break
+        if not cancelled():
+            yield from answering.finish()
+
+    def begin(self, request: Generation) -> Answering:
+        """The request in tokens, with all that its answer needs. Raises GenerationFailed, ContextLengthExceeded."""
         text = self._written(request.prompt)
         prompt = self._encode(text, templated=self._templated(request.prompt))
         budget = self._budget(len(prompt), request.max_tokens)
-        yield Started()
-        decoder = IncrementalDecoder(self._decode)
         stops = (*self._turn_starts(request.prompt), *request.stop)
         answer = Answer(split(self._format, text), self._end_tokens.values(), stops)
-        ended_by: tuple[str, ...] = ()
-        clock = _Clock(len(prompt), self.load_time_s)
-        with contextlib.closing(self._tokens(prompt, budget, request.sampling, cancelled)) as tokens:
-            for token in tokens:
-                clock.tick()
-                if token in self._end_tokens:
-                    ended_by = ends_in_a_row(token, tokens if request.look_past_end else (), self._end_tokens)
-                    break
-                yield from map(_event, answer.push(decoder.push(token)))
-                if answer.complete:
-                    break
-        if cancelled():
-            return
-        yield from map(_event, answer.push(decoder.finish()))
-        yield from map(_event, answer.finish())
-        stopped = bool(ended_by) or answer.complete
-        yield Finished("stop" if stopped else "length", clock.usage(), clock.timings(), ended_by)
+        return Answering(request, prompt, budget, self._end_tokens, answer, self._decode, self.load_time_s)
 
     def _templated(self, prompt: tuple[Message, ...] | str) -> bool:
         return not isinstance(prompt, str) and bool(self._tokenizer.has_chat_template)
@@ -132,31 +133,29 @@ class TextEngine:
     def _turn_starts(self, prompt: tuple[Message, ...] | str) -> tuple[str, ...]:
         return () if isinstance(prompt, str) else TURN_STARTS
 
-    def _tokens(
-        self, prompt: list[int], budget: int, sampling: Sampling, cancelled: Callable[[], bool]
-    ) -> Generator[int, None, None]:
+    def _tokens(self, answering: Answering, cancelled: Callable[[], bool]) -> Generator[tuple[int, mx.array], None, None]:
         """The tokens as they are sampled; none any more once the request is cancelled, be it while the prompt is read."""
 
         def progress(done: int, total: int) -> None:
             if cancelled():
                 raise _CancelledError
 
-        mx.reset_peak_memory()
+        sampling = answering.request.sampling
         steps = generate_step(
-            mx.array(prompt),
+            mx.array(answering.prompt),
             self._model,
-            max_tokens=budget,
-            sampler=_sampler(sampling),
-            logits_processors=_processors(sampling, prompt),
+            max_tokens=answering.budget,
+            sampler=sampler(sampling),
+            logits_processors=processors(sampling, answering.prompt),
             prefill_step_size=_PREFILL_STEP,
             prompt_progress_callback=progress,
         )
         try:
             with contextlib.closing(steps):
-                for token, _ in steps:
+                for token, logprobs in steps:
                     if cancelled():
                         return
-                    yield int(token)
+                    yield int(token), logprobs
         except _CancelledError:
             return
         except (RuntimeError, ValueError) as error:
@@ -170,81 +169,6 @@ def destroy_streams() -> None:
 
 class _CancelledError(Exception):
     pass
-
-
-def _event(part: Part) -> Event:
-    return Reasoning(part.text) if part.kind == "reasoning" else Text(part.text)
-
-
-class _Clock:
-    """Counts tokens, and takes the time of the first and of the last."""
-
-    def __init__(self, prompt_tokens: int, load_time_s: float) -> None:
-        self._prompt_tokens = prompt_tokens
-        self._load_time_s = load_time_s
-        self._count = 0
-        self._began = self._first = self._last = time.perf_counter()
-
-    def tick(self) -> None:
-        self._last = time.perf_counter()
-        if self._count == 0:
-            self._first = self._last
-        self._count += 1
-
-    def usage(self) -> Usage:
-        return Usage(self._prompt_tokens, self._count)
-
-    def timings(self) -> Timings:
-        waited, decoding = self._first - self._began, self._last - self._first
-        return Timings(
-            load_time_s=self._load_time_s,
-            time_to_first_token_s=waited,
-            prompt_tps=self._prompt_tokens / waited,
-            generation_tps=(self._count - 1) / decoding if decoding > 0 else None,
-            peak_memory_gb=mx.get_peak_memory() / 1e9,
-        )
-
-
-def _sampler(sampling: Sampling) -> _Sampler:
-    """Chooses with a random key of its own, so that requests do not disturb each other's choices."""
-    if sampling.temperature == 0:
-        return lambda logprobs: mx.argmax(logprobs, axis=-1)
-    seed = random.getrandbits(64) if sampling.seed is None else sampling.seed
-    key = mx.random.key(seed % 2**64)
-
-    def sample(logprobs: mx.array) -> mx.array:
-        nonlocal key
-        key, now = mx.random.split(key)
-        logprobs = logprobs.astype(mx.float32)
-        if 0 < sampling.top_p < 1:
-            likeliest = logprobs == mx.max(logprobs, axis=-1, keepdims=True)  # which mlx-lm 0.31 drops for a very small top_p
-            logprobs = mx.where(likeliest, logprobs, apply_top_p(logprobs, sampling.top_p))
-        if sampling.min_p > 0:
-            logprobs = apply_min_p(logprobs, sampling.min_p)
-        if 0 < sampling.top_k < logprobs.shape[-1]:
-            logprobs = apply_top_k(logprobs, sampling.top_k)
-        return mx.random.categorical(logprobs * (1 / sampling.temperature), key=now)
-
-    return sample
-
-
-def _processors(sampling: Sampling, prompt: list[int]) -> list[_Processor]:
-    """The repetition penalty, over the last tokens of prompt and answer together.
-
-    mlx-lm 0.31 shows a processor only the last token of the prompt, 0.32 all of it; here it is all of it with both.
-    """
-    if sampling.repetition_penalty == 1:
-        return []
-    (penalize,) = make_logits_processors(repetition_penalty=sampling.repetition_penalty, repetition_context_size=_PENALTY_WINDOW)
-    unseen: mx.array | None = None
-
-    def process(tokens: mx.array, logits: mx.array) -> mx.array:
-        nonlocal unseen
-        if unseen is None:
-            unseen = mx.array(prompt[: len(prompt) - tokens.size], dtype=tokens.dtype)
-        return penalize(mx.concatenate([unseen, tokens]), logits)
-
-    return [process]
 
 
 def _added_tokens(tokenizer: Any) -> dict[int, str]:

@@ -20,7 +20,6 @@ from waitress.task import ErrorTask  # type: ignore[import-untyped]
 from mlxk.errors import AddressUnavailable, RequestError
 from mlxk.server import replies
 
-MAX_WAITING = 64
 MAX_BODY_BYTES = 8 << 20
 GRACE_S = 5.0
 _MOST_CONNECTIONS = 512
@@ -50,6 +49,7 @@ class Server:
 
     app: Callable[..., Iterable[bytes]]
     bound: socket.socket
+    most_requests: int
     most_connections: int = _MOST_CONNECTIONS
     signals: list[int] = field(default_factory=list)
     _map: dict[int, Any] = field(default_factory=dict)
@@ -62,7 +62,7 @@ class Server:
             self.app,
             self._map,
             sockets=[self.bound],
-            threads=MAX_WAITING + _SPARE_THREADS,
+            threads=self.most_requests + _SPARE_THREADS,
             channel_request_lookahead=1,
             max_request_body_size=MAX_BODY_BYTES,
             channel_timeout=30,

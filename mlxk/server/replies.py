@@ -13,6 +13,7 @@ from mlxk import __version__
 from mlxk.engines import Completion, Finished, Reasoning, Text
 from mlxk.errors import (
     ContextLengthExceeded,
+    DeadlineExceeded,
     InsufficientMemory,
     MlxkError,
     NotFound,
@@ -31,6 +32,7 @@ _STATUS: tuple[tuple[type[MlxkError], int], ...] = (
     (InsufficientMemory, 507),
     (Refused, 422),
     (Unavailable, 503),
+    (DeadlineExceeded, 504),
 )
 
 

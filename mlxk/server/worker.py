@@ -12,9 +12,9 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from mlxk import settings
-from mlxk.engines import Engine, Event, Finished, Generation
-from mlxk.errors import GenerationFailed, MlxkError, Unavailable
+from mlxk import engines, settings
+from mlxk.engines import Batch, Engine, Event, Finished, Generation
+from mlxk.errors import DeadlineExceeded, MlxkError, Unavailable
 from mlxk.library import Model
 
 log = logging.getLogger(__name__)
@@ -30,16 +30,34 @@ class Silence:
     """Nothing has happened for a while, though the prompt is accepted."""
 
 
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """``waiting`` requests beside ``together`` that are answered at the same time.
+
+    A request that is not answered within ``request_s`` fails; a model that nobody has asked for during ``idle_s`` is unloaded.
+    """
+
+    waiting: int = 64
+    together: int = 8
+    prompt_cache_bytes: int = 1 << 30
+    request_s: float = math.inf
+    idle_s: float | None = None
+
+
 class Ticket:
     """One request on its way through the engine thread, as the thread that asked for it sees it."""
 
-    def __init__(self, model: Model, request: Generation) -> None:
+    def __init__(self, model: Model, request: Generation, limit_s: float = math.inf) -> None:
         self.model = model
         self.request = request
+        self.ended = False
+        self._limit_s = limit_s
+        self._deadline = time.monotonic() + limit_s
         self._events: queue.SimpleQueue[Event | MlxkError] = queue.SimpleQueue()
         self._cancelled = False
 
     def put(self, event: Event | MlxkError) -> None:
+        self.ended = isinstance(event, (Finished, MlxkError))
         self._events.put(event)
 
     def cancel(self) -> None:
@@ -53,16 +71,20 @@ class Ticket:
         """What happens, until it is finished. Raises what went wrong; ends early, and cancels, once the client is gone."""
         silent_since = math.inf
         while not gone():
+            now = time.monotonic()
+            if now >= self._deadline:
+                self.cancel()
+                raise DeadlineExceeded(f"The answer was not complete after {self._limit_s:g} s, which is as long as it may take.")
             try:
                 event = self._events.get(timeout=_POLL_S)
             except queue.Empty:
-                if time.monotonic() - silent_since >= silence_s:
-                    silent_since = time.monotonic()
+                if now - silent_since >= silence_s:
+                    silent_since = now
                     yield Silence()
                 continue
             if isinstance(event, MlxkError):
                 raise event
-            silent_since = time.monotonic()
+            silent_since = now
             yield event
             if isinstance(event, Finished):
                 return
@@ -70,20 +92,21 @@ class Ticket:
 
 
 class Worker:
-    """Answers requests one at a time, in the order in which they came; at most ``capacity`` wait.
+    """Answers requests in the order in which they came, those of one model together.
 
     ``load`` is called, and the engine that it returns is used and closed, on the worker's own thread only; ``leave`` is
     called on it last.
     """
 
-    def __init__(self, load: Callable[[Model], Engine], leave: Callable[[], None], capacity: int) -> None:
+    def __init__(self, load: Callable[[Model], Engine], leave: Callable[[], None], limits: Limits) -> None:
         self._load = load
         self._leave = leave
-        self._capacity = capacity
+        self._limits = limits
         self._changed = threading.Condition()
         self._waiting: deque[Ticket] = deque()
-        self._active: Ticket | None = None
+        self._active: list[Ticket] = []
         self._engine: Engine | None = None
+        self._batch: Batch | None = None
         self._stopping = False
         self._state: State = "loading"
         self._thread = threading.Thread(target=self._live, name="engine", daemon=True)
@@ -109,17 +132,17 @@ class Worker:
 
     @property
     def active(self) -> int:
-        return int(self._active is not None)
+        return len(self._active)
 
     def submit(self, model: Model, requests: Sequence[Generation]) -> tuple[Ticket, ...]:
         """Take the requests, all of them, or raise Unavailable."""
-        tickets = tuple(Ticket(model, request) for request in requests)
+        tickets = tuple(Ticket(model, request, self._limits.request_s) for request in requests)
         with self._changed:
             if self.state in ("stopping", "dead"):
                 raise Unavailable(f"The server takes no more requests: its engine is {self.state}.")
             self._waiting = deque(other for other in self._waiting if not other.cancelled())
-            if len(self._waiting) + len(tickets) > self._capacity:
-                message = f"{len(self._waiting)} requests are waiting already, and {self._capacity} may. Try again later."
+            if len(self._waiting) + len(tickets) > self._limits.waiting:
+                message = f"{len(self._waiting)} requests are waiting already, and {self._limits.waiting} may. Try again later."
                 raise Unavailable(message, retry_after_s=_RETRY_AFTER_S)
             self._waiting.extend(tickets)
             self._changed.notify()
@@ -133,8 +156,9 @@ class Worker:
 
     def cancel_all(self) -> None:
         with self._changed:
-            for ticket in (*self._waiting, *([self._active] if self._active else [])):
+            for ticket in (*self._waiting, *self._active):
                 ticket.cancel()
+                ticket.put(Unavailable("The request was cancelled because the server is stopping."))
 
     def join(self, timeout_s: float) -> bool:
         """Wait for the thread to end; whether it has."""
@@ -144,11 +168,11 @@ class Worker:
     def _live(self) -> None:
         try:
             if self._preload is not None:
-                self._engine_for(self._preload)
+                self._switch(self._preload)
                 self._state = "ok"
-            while (ticket := self._next()) is not None:
-                self._answer(ticket)
-                self._active = None
+            while self._has_work():
+                self._admit()
+                self._step()
         except MlxkError as error:
             self._die(error)
         except BaseException as error:  # the end of the thread, which must not go unnoticed
@@ -158,37 +182,68 @@ class Worker:
             self._unload()
             self._leave()
 
+    def _has_work(self) -> bool:
+        """Waits until there is some, and unloads a model that has none for too long. False: the end has come."""
+        with self._changed:
+            while not (self._batch or self._waiting or self._stopping):
+                patience_s = self._limits.idle_s if self._engine is not None else None
+                if not self._changed.wait(patience_s) and patience_s is not None:
+                    self._unload()
+            return bool(self._batch or self._waiting)
+
+    def _admit(self) -> None:
+        """Whoever waits and can be answered with those that are being answered. Nobody overtakes one who wants another model."""
+        while (ticket := self._next()) is not None:
+            try:
+                self._batch_of(ticket.model).add(ticket)
+            except MlxkError as error:
+                ticket.put(error)
+            except Exception as error:  # noqa: BLE001 - the boundary of the request
+                ticket.put(engines.unexpected(error))
+
     def _next(self) -> Ticket | None:
         with self._changed:
-            self._changed.wait_for(lambda: self._waiting or self._stopping)
-            self._active = self._waiting.popleft() if self._waiting else None
-            return self._active
+            while self._waiting and self._waiting[0].cancelled():
+                self._waiting.popleft()
+            if not self._waiting or len(self._active) >= self._limits.together:
+                return None
+            if self._batch and not self._is_loaded(self._waiting[0].model):
+                return None
+            ticket = self._waiting.popleft()
+            self._active.append(ticket)
+            return ticket
 
-    def _answer(self, ticket: Ticket) -> None:
-        """Whatever goes wrong belongs to this request alone."""
+    def _step(self) -> None:
+        left = [ticket for ticket in self._active if ticket.cancelled()]
         try:
-            if not ticket.cancelled():
-                for event in self._engine_for(ticket.model).stream(ticket.request, ticket.cancelled):
-                    ticket.put(event)
-                    if isinstance(event, Finished):
-                        return
-            ticket.put(Unavailable("The request was cancelled because the server is stopping."))
-        except MlxkError as error:
-            ticket.put(error)
-        except Exception as error:  # the boundary of the request
-            log.warning("A request failed: %s: %s", type(error).__name__, error, exc_info=settings.debug())
-            ticket.put(GenerationFailed(f"The engine failed: {type(error).__name__}: {error}"))
-
-    def _engine_for(self, model: Model) -> Engine:
-        """The engine of the model, which takes the place of another one's."""
-        if self._engine is None or self.loaded is None or self.loaded.snapshot != model.snapshot:
+            if self._batch is not None:
+                self._batch.step()
+        except Exception as error:  # noqa: BLE001 - the boundary of all requests that are being answered
+            for ticket in self._active:
+                ticket.put(engines.unexpected(error))
             self._unload()
-            log.info("Loading %s", model.name)
-            self._engine = self._load(model)
-            self.loaded = model
-        return self._engine
+        with self._changed:
+            self._active = [ticket for ticket in self._active if not (ticket.ended or ticket in left)]
+
+    def _batch_of(self, model: Model) -> Batch:
+        if not self._is_loaded(model) or self._batch is None:
+            self._switch(model)
+        assert self._batch is not None
+        return self._batch
+
+    def _is_loaded(self, model: Model) -> bool:
+        return self.loaded is not None and self.loaded.snapshot == model.snapshot
+
+    def _switch(self, model: Model) -> None:
+        """Load the model in the place of another one."""
+        self._unload()
+        log.info("Loading %s", model.name)
+        self._engine = self._load(model)
+        self._batch = self._engine.batch(self._limits.prompt_cache_bytes)
+        self.loaded = model
 
     def _unload(self) -> None:
+        self._batch = None
         if self._engine is not None:
             self._engine.close()
         self._engine = self.loaded = None
@@ -197,7 +252,7 @@ class Worker:
         with self._changed:
             self.failure = error
             self._state = "dead"
-            tickets = [*self._waiting, *([self._active] if self._active else [])]
+            tickets = [*self._waiting, *self._active]
             self._waiting.clear()
         for ticket in tickets:
             ticket.put(Unavailable(f"The engine is dead. {error.message}"))

@@ -21,7 +21,7 @@ SCHEMA = schemas.output()
 DOCUMENT = (Path(__file__).parents[2] / "docs" / "json-api.md").read_text(encoding="utf-8")
 EXAMPLES = [json.loads(text) for text in re.findall(r"```json\n(.*?)```", DOCUMENT, re.DOTALL)]
 
-INTERNAL = {"not_found", "refused", "validation_error"}
+INTERNAL = {"not_found", "refused", "validation_error", "deadline_exceeded"}
 """Types of the branches of the tree, and of HTTP requests, which no command ends with; ``schema`` ends with the first."""
 
 

@@ -15,11 +15,12 @@ import pytest
 from mlxk.commands.serve import LogFormatter
 from mlxk.compatibility import MlxLm
 from mlxk.engines import Finished, Reasoning, Started, Text, Timings, Usage
+from mlxk.engines.turns import Turns
 from mlxk.errors import ContextLengthExceeded, GenerationFailed
 from mlxk.library import Library
 from mlxk.server.app import Policy, make_app
 from mlxk.server.lifecycle import MAX_BODY_BYTES, Server, bind
-from mlxk.server.worker import Worker
+from mlxk.server.worker import Limits, Worker
 
 TIMEOUT_S = 10
 CAPACITY = 2
@@ -55,6 +56,9 @@ class Script:
                     yield Text("x")
             yield Reasoning(f"{word} ") if word == "hm" else Text(f"{word} ")
         yield Finished("stop", Usage(3, len(words)), Timings(0.0, 0.1, 30.0, 9.0, 0.5))
+
+    def batch(self, prompt_cache_bytes):
+        return Turns(self.stream)
 
     def close(self):
         self.notes.append(f"close {self.name}")
@@ -114,14 +118,16 @@ def events_of(text):
 
 
 @contextlib.contextmanager
-def serving(hub, policy=None, **limits):
+def serving(hub, policy=None, most_connections=512, **limits):
     notes: list[str] = []
     for name in ("org/one", "org/two"):
         hub.add(name)
     hub.add("org/broken", {"model.safetensors": None})
-    worker = Worker(lambda model: Script(model.name, notes), lambda: None, CAPACITY)
+    worker = Worker(
+        lambda model: Script(model.name, notes), lambda: None, Limits(**{"waiting": CAPACITY, "together": 1, **limits})
+    )
     app = make_app(Library(hub.root, MlxLm.installed()), worker, policy or Policy())
-    server = Server(app, bind("127.0.0.1", 0), **limits)
+    server = Server(app, bind("127.0.0.1", 0), CAPACITY + 1, most_connections)
     server.start()
     worker.start(on_death=lambda: notes.append("dead"))
     loop = threading.Thread(target=server.run)
