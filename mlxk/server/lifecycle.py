@@ -55,6 +55,7 @@ class Server:
     _map: dict[int, Any] = field(default_factory=dict)
     _waitress: Any = None
     _ended: bool = False
+    _turn_began: float = 0.0
 
     def start(self) -> None:
         """Listen; connections are answered once ``run`` is called."""
@@ -87,7 +88,13 @@ class Server:
 
     def run(self) -> None:
         while not self._ended:
-            self._turn(1.0)
+            self.turn(1.0)
+
+    def turn(self, most_s: float) -> None:
+        """Accept, read and write once what is ready, after a wait of at most ``most_s``."""
+        waiting = self._make_room()
+        self._turn_began = time.time()
+        wasyncore.loop(timeout=0.0 if waiting else most_s, map=self._map, count=1, use_poll=True)
 
     def drain(self, cancel: Callable[[], None]) -> None:
         """Listen no more; let answers end within the grace period, or until a second signal, and then cancel them."""
@@ -101,24 +108,26 @@ class Server:
     def _wait(self, most_s: float, enough: Callable[[], bool]) -> None:
         deadline = time.monotonic() + most_s
         while self._busy() and not enough() and time.monotonic() < deadline:
-            self._turn(0.05)
+            self.turn(0.05)
 
     def _busy(self) -> bool:
         channels = list(self._waitress.active_channels.values())
         return any(channel.requests or channel.total_outbufs_len for channel in channels)
 
-    def _make_room(self) -> None:
-        """Drop who has been silent longest in the midst of a request, or after one, before waitress listens no more."""
-        if len(self._map) >= self._waitress.adj.connection_limit - 1:
-            channels = self._waitress.active_channels.values()
-            silent = [channel for channel in channels if not (channel.requests or channel.total_outbufs_len)]
-            oldest = min(silent, key=attrgetter("last_activity"), default=None)
-            if oldest is not None:
-                oldest.will_close = True
+    def _make_room(self) -> bool:
+        """Drop who has been silent longest in the midst of a request, or after one, before waitress listens no more.
 
-    def _turn(self, most_s: float) -> None:
-        self._make_room()
-        wasyncore.loop(timeout=most_s, map=self._map, count=1, use_poll=True)
+        Nobody is silent who has not had a turn to be read since it came; True where room waits for that turn.
+        """
+        if len(self._map) < self._waitress.adj.connection_limit - 1:
+            return False
+        channels = self._waitress.active_channels.values()
+        silent = [channel for channel in channels if not (channel.requests or channel.total_outbufs_len)]
+        oldest = min(silent, key=attrgetter("last_activity"), default=None)
+        if oldest is None:
+            return False
+        oldest.will_close = oldest.last_activity < self._turn_began  # both by waitress's clock
+        return not oldest.will_close
 
 
 def _within_file_limit(connections: int) -> int:

@@ -249,6 +249,7 @@ def test_a_stream_that_is_silent_gets_comments_that_clients_skip(hub):
         connection = client.begin_chat("one forever silently", stream=True)
         raw = connection.getresponse()
         lines = [raw.readline() for _ in range(8)]
+        raw.close()
         connection.close()
 
     assert [line[:1] for line in lines if line.strip()] == [b"d", b"d", b":", b":"]
@@ -466,7 +467,41 @@ def test_beyond_the_most_connections_the_one_that_was_silent_longest_makes_room_
             assert client.ask("GET", "/health")[0].status == 200
             assert _is_dropped(slow[0])
             assert b"x" in answer.read(1000)
+        answer.close()
         connection.close()
+
+
+def test_who_has_only_just_come_is_read_before_anyone_is_dropped():
+    def answer_nothing(environ, start_response):
+        start_response("204 No Content", [])
+        return []
+
+    server = Server(answer_nothing, bind("127.0.0.1", 0), most_connections=16)
+    server.start()
+    address = server.bound.getsockname()
+    with contextlib.ExitStack() as stack:
+        others = [stack.enter_context(socket.create_connection(address, TIMEOUT_S)) for _ in range(13)]
+        for _ in others:
+            server.turn(0.1)
+        newcomer = stack.enter_context(socket.create_connection(address, TIMEOUT_S))
+        newcomer.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        for raw in others:
+            raw.sendall(HALF_A_HEADER)
+        newcomer.setblocking(False)
+
+        answer = _in_turns(server, newcomer)
+
+        assert answer.startswith(b"HTTP/1.1 204")
+    server.drain(lambda: None)
+
+
+def _in_turns(server, connection):
+    """What comes over it while the server takes its turns."""
+    for _ in range(100):
+        server.turn(0.1)
+        with contextlib.suppress(BlockingIOError):
+            return connection.recv(1000)
+    return b"nothing"
 
 
 def _is_dropped(connection):
