@@ -12,8 +12,6 @@ from typing import Any, NoReturn
 from qualification import schemas
 from qualification.errors import BundleError, QualificationError
 
-SCHEMA_VERSION = "1.0.0"
-
 
 def compose(fixed: Mapping[str, Any], sections: Iterable[tuple[str, Any]]) -> dict[str, Any]:
     """A record from what the harness knows and from a test's ``user_properties``.
@@ -24,7 +22,7 @@ def compose(fixed: Mapping[str, Any], sections: Iterable[tuple[str, Any]]) -> di
     """
     properties = schemas.load("report")["properties"]
     own = {name for name, schema in properties.items() if schema.get("readOnly")} | fixed.keys()
-    record: dict[str, Any] = {"schema_version": SCHEMA_VERSION, **fixed}
+    record: dict[str, Any] = {"schema_version": schemas.report_version(), **fixed}
     for name, value in _flattened(fixed["test"], sections):
         home = record if name in properties and name not in own else record.setdefault("metadata", {})
         if name in home and home[name] != value:

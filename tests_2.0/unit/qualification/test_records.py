@@ -28,8 +28,8 @@ FIXED = {
     "test_start_ts": 1000.0,
     "test_end_ts": 1001.5,
 }
-HARNESS = {*FIXED, "schema_version", "reason", "phase", "run", "cell", "attempt", "reruns", "environment"}
-SECTIONS = {"model", "performance", "stop_tokens", "system"}
+HARNESS = {*FIXED, "schema_version", "reason", "phase", "run", "cell", "attempt", "reruns", "environment", "migrated"}
+SECTIONS = {"model", "performance", "stop_tokens", "system", "system_health", "timeline"}
 RECORD = {"schema_version": "1.0.0", **FIXED}
 
 
@@ -110,9 +110,9 @@ def test_a_record_that_violates_the_schema_is_refused(fixed: dict[str, Any], sec
 def test_a_new_property_of_the_schema_is_all_that_a_new_top_level_key_takes(tmp_path: Path) -> None:
     package = tmp_path / "qualification"
     shutil.copytree(Path(qualification.__file__).parent, package, ignore=shutil.ignore_patterns("__pycache__", "mint", "plugin"))
-    schema = json.loads((package / "schemas" / "report.schema.json").read_text(encoding="utf-8"))
+    schema = json.loads((package / "schemas" / "report-current.schema.json").read_text(encoding="utf-8"))
     schema["properties"]["energy"] = {"type": "object"}
-    (package / "schemas" / "report.schema.json").write_text(json.dumps(schema), encoding="utf-8")
+    (package / "schemas" / "report-current.schema.json").write_text(json.dumps(schema), encoding="utf-8")
     program = (
         "import json, sys; sys.path.insert(0, sys.argv[1]); from qualification import records;"
         "print(json.dumps(records.compose(json.loads(sys.argv[2]), [('energy', {'joules': 3})])))"
