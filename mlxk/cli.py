@@ -51,6 +51,9 @@ def _say(text: str) -> int:
     try:
         sys.stdout.write(text)
         sys.stdout.flush()
-    except BrokenPipeError:
+    except OSError as error:
         sys.stdout = None  # or the interpreter complains when it closes it
+        if not isinstance(error, BrokenPipeError):
+            sys.stderr.write(f"mlxk: The output cannot be written: {error.strerror}.\n")
+            return 1
     return 0

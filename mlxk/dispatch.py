@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import suppress
 
-from mlxk import settings
+from mlxk import interrupts, settings
 from mlxk.arguments import HelpWanted, parser_of
 from mlxk.errors import Interrupted, MlxkError, UsageError
-from mlxk.output import Result, exit_code, show_error, show_result
+from mlxk.output import Result, error_text, exit_code, notice, result_text, write
 from mlxk.usage import COMMANDS, HELP
 
 
@@ -17,41 +18,67 @@ def dispatch(argv: list[str]) -> int:
     as_json = "--json" in argv
     options, command, rest = _split(argv)
     try:
-        return _run(command, options, rest, as_json=as_json)
-    except HelpWanted as wanted:
-        show_result(command, Result({"help": str(wanted)}, str(wanted)), as_json=as_json)
-        return 0
-    except MlxkError as error:
-        return _fail(command, error, as_json=as_json)
+        code, said = _outcome(command, options, rest, as_json=as_json)
+        if as_json:
+            interrupts.ignore()  # or a second object would follow the first
     except KeyboardInterrupt:
         return interrupted(argv)
-    except BrokenPipeError:
-        _abandon_stdout()
-        return 0
-    except Exception as error:  # noqa: BLE001 - the boundary of the process
-        if settings.debug():
-            sys.excepthook(type(error), error, error.__traceback__)
-        unexpected = f"{type(error).__name__}: {error}. This is a fault of mlxk; MLXK2_DEBUG=1 shows where."
-        return _fail(command, MlxkError(unexpected), as_json=as_json)
+    return code if said is None else _tell(command, code, said, as_json=as_json)
 
 
 def interrupted(argv: list[str]) -> int:
     """End the command line as Ctrl-C does."""
-    return _fail(_split(argv)[1], Interrupted("Interrupted."), as_json="--json" in argv)
+    interrupts.ignore()
+    as_json = "--json" in argv
+    command = _split(argv)[1]
+    return _tell(command, 130, error_text(command, Interrupted("Interrupted."), as_json=as_json), as_json=as_json)
 
 
-def _run(command: str, options: list[str], rest: list[str], *, as_json: bool) -> int:
+def _outcome(command: str, options: list[str], rest: list[str], *, as_json: bool) -> tuple[int, str | None]:
+    """The exit code, and what is to be printed if not everything was."""
+    try:
+        result = _run(command, options, rest, as_json=as_json)
+        return (0, result_text(command, result, as_json=as_json)) if isinstance(result, Result) else (result, None)
+    except HelpWanted as wanted:
+        return 0, result_text(command, Result({"help": str(wanted)}, str(wanted)), as_json=as_json)
+    except MlxkError as error:
+        return exit_code(error), error_text(command, error, as_json=as_json)
+    except BrokenPipeError:
+        _abandon_stdout()
+        return 0, None
+    except Exception as error:  # noqa: BLE001 - the boundary of the process
+        if settings.debug():
+            sys.excepthook(type(error), error, error.__traceback__)
+        unexpected = f"{type(error).__name__}: {error}. This is a fault of mlxk; MLXK2_DEBUG=1 shows where."
+        return 1, error_text(command, MlxkError(unexpected), as_json=as_json)
+
+
+def _tell(command: str, code: int, said: str, *, as_json: bool) -> int:
+    """Print it: errors for people on stderr, all else on stdout. Where it cannot be written, say so if even that can be."""
+    try:
+        (write if as_json or code == 0 else notice)(said)
+    except KeyboardInterrupt:
+        notice(error_text(command, Interrupted("Interrupted."), as_json=False))
+        return 130
+    except OSError as error:
+        _abandon_stdout()
+        if isinstance(error, BrokenPipeError):
+            return code
+        with suppress(OSError):
+            notice(error_text(command, MlxkError(f"The output cannot be written: {error.strerror}."), as_json=False))
+        return code or 1
+    return code
+
+
+def _run(command: str, options: list[str], rest: list[str], *, as_json: bool) -> Result | int:
     _check_options(options)
     if command == "mlxk":
         raise UsageError(f"There is no command {rest[0]!r}. `mlxk --help` lists them." if rest else HELP.rstrip())
     parser, module = parser_of(command)
     arguments = parser.parse_intermixed_args(rest)
     arguments.json = as_json
-    result = module.execute(arguments)
-    if isinstance(result, Result):
-        show_result(command, result, as_json=as_json)
-        return 0
-    return int(result)
+    result: Result | int = module.execute(arguments)
+    return result
 
 
 def _split(argv: list[str]) -> tuple[list[str], str, list[str]]:
@@ -69,14 +96,6 @@ def _check_options(options: list[str]) -> None:
     for option in options:
         if option not in ("--json", "--version"):
             raise UsageError(f"Unknown option {option}. `mlxk --help` lists the commands; their options follow them.")
-
-
-def _fail(command: str, error: MlxkError, *, as_json: bool) -> int:
-    try:
-        show_error(command, error, as_json=as_json)
-    except BrokenPipeError:
-        _abandon_stdout()
-    return exit_code(error)
 
 
 def _abandon_stdout() -> None:

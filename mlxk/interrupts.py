@@ -45,6 +45,10 @@ def _receive(number: int, frame: FrameType | None) -> None:
 
 
 def _complain(unraisable: sys.UnraisableHookArgs) -> None:
-    """An interrupt within a finalizer cannot be raised; it is remembered, and is no fault to complain of."""
-    if unraisable.exc_type is not KeyboardInterrupt:
+    """An interrupt within a finalizer cannot be raised; it is remembered, and is no fault to complain of.
+
+    Neither is one that came in the moment in which we began to ignore them, of which Python says so.
+    """
+    ignored = unraisable.exc_type is OSError and "race condition" in str(unraisable.exc_value)
+    if unraisable.exc_type is not KeyboardInterrupt and not ignored:
         sys.__unraisablehook__(unraisable)

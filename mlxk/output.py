@@ -74,15 +74,19 @@ def envelope(command: str, data: dict[str, Any] | None, error: MlxkError | None 
 
 
 def show_result(command: str, result: Result, *, as_json: bool) -> None:
-    write(_dump(envelope(command, result.data)) if as_json else result.text)
+    """For a command that goes on after it has said something; what others return is printed when they have ended."""
+    write(result_text(command, result, as_json=as_json))
 
 
-def show_error(command: str, error: MlxkError, *, as_json: bool) -> None:
+def result_text(command: str, result: Result, *, as_json: bool) -> str:
+    return _dump(envelope(command, result.data)) if as_json else result.text
+
+
+def error_text(command: str, error: MlxkError, *, as_json: bool) -> str:
     if as_json:
-        write(_dump(envelope(command, None, error)))
-    else:
-        program = command if command == "mlxk" else f"mlxk {command}"
-        notice(f"{program}: {plain(error.message)}")
+        return _dump(envelope(command, None, error))
+    program = command if command == "mlxk" else f"mlxk {command}"
+    return f"{program}: {plain(error.message)}"
 
 
 def write(text: str, *, end: str = "\n") -> None:
@@ -102,11 +106,12 @@ def notice(text: str) -> None:
     sys.stderr.flush()
 
 
-def ask(question: str) -> bool:
-    """Whether the person at the terminal says yes. The end of input is a no."""
-    sys.stderr.write(f"{plain(question)} [y/N] ")
+def ask(question: str, *, default: bool = False) -> bool:
+    """Whether the person at the terminal says yes; an empty line means ``default``. The end of input is a no."""
+    sys.stderr.write(f"{plain(question)} {'[Y/n]' if default else '[y/N]'} ")
     sys.stderr.flush()
-    return sys.stdin.readline().strip().lower() in ("y", "yes")
+    line = sys.stdin.readline()
+    return default if line == "\n" else line.strip().lower() in ("y", "yes")
 
 
 def somebody_answers() -> bool:

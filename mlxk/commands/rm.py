@@ -22,14 +22,11 @@ def execute(arguments: argparse.Namespace) -> Result:
     wanted = removal.plan(settings.hub_cache(), arguments.model)
     what = _described(wanted)
     if not arguments.force:
-        if arguments.json:
-            return _result(wanted, "requires_confirmation", f"{what} is there. Add --force to delete it.", 0)
-        if not somebody_answers():
+        if arguments.json or not somebody_answers():
             raise ConfirmationRequired(f"Nobody can be asked whether to delete {what}. Add --force to delete it.")
         if not ask(f"Delete {what} from the cache?"):
-            return _result(wanted, "requires_confirmation", "Nothing was deleted.", 0)
-    cleaned = removal.carry_out(wanted)
-    return _result(wanted, "deleted", f"Deleted {what}.", cleaned)
+            return Result({}, "Nothing was deleted.")
+    return _deleted(wanted, f"Deleted {what}.", removal.carry_out(wanted))
 
 
 def _described(wanted: Removal) -> str:
@@ -37,15 +34,15 @@ def _described(wanted: Removal) -> str:
     return f"{wanted.name}{commit} ({views.size(wanted.freed_bytes)})"
 
 
-def _result(wanted: Removal, action: str, message: str, locks_cleaned: int) -> Result:
+def _deleted(wanted: Removal, message: str, locks_cleaned: int) -> Result:
     data = {
         "model": wanted.name,
         "commit_hash": wanted.commit,
-        "action": action,
+        "action": "deleted",
         "message": message,
-        "requires_confirmation": action == "requires_confirmation",
+        "requires_confirmation": False,
         "matches": [wanted.name],
-        "freed_bytes": wanted.freed_bytes if action == "deleted" else 0,
+        "freed_bytes": wanted.freed_bytes,
         "lock_files_cleaned": locks_cleaned,
     }
     return Result(data, message)

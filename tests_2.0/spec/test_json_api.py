@@ -54,8 +54,8 @@ def test_an_example_of_the_documentation_is_valid(example):
     assert [problem.message for problem in Draft202012Validator(SCHEMA).iter_errors(example)] == []
 
 
-def test_the_documentation_has_an_example_of_every_command_that_manages_models():
-    assert {example["command"] for example in EXAMPLES} >= {"list", "show", "health", "rm", "version"}
+def test_the_documentation_has_an_example_of_every_command_that_manages_or_runs_models():
+    assert {example["command"] for example in EXAMPLES} >= {"list", "show", "health", "rm", "version", "run"}
 
 
 def test_every_error_that_a_command_can_end_with_is_in_the_schema():

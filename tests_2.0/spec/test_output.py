@@ -101,8 +101,8 @@ OUTCOMES = [
     ("health whole@main", 3, "health", "ambiguous_match"),
     ("health --bogus", 2, "health", "CommandError"),
     ("rm", 2, "rm", "CommandError"),
-    ("rm org/whole", 0, "rm", None),
-    ("rm org/whole@main", 0, "rm", None),
+    ("rm org/whole", 4, "rm", "confirmation_required"),
+    ("rm org/whole@main", 4, "rm", "confirmation_required"),
     ("rm whole --force", 3, "rm", "model_not_found"),
     ("rm org/whole@9999 --force", 3, "rm", "hash_not_found"),
     ("rm ./workspace --force", 4, "rm", "workspace_model"),
@@ -145,7 +145,7 @@ HEAVY = {"mlx", "mlx_lm", "mlx_vlm", "mlx_audio", "transformers", "huggingface_h
 WITHOUT_THEM = ("list", "list --all --json", "show org/whole", "health", "rm org/whole", "--version", "version")
 TOLD_TO_PEOPLE = (
     *("version", "--help", "", "list --bogus", "show org/whole", "show whole", "run org/broken hello"),
-    *("list --health --verbose --all", "health", "rm whole --force", "completion fish", "schema modelObject"),
+    *("list --health --verbose --all", "health", "rm org/whole", "rm whole --force", "completion fish", "schema modelObject"),
 )
 
 
@@ -178,6 +178,79 @@ def test_an_unforeseen_failure_is_an_envelope_too():
 
     assert SCHEMA.is_valid(printed)
     assert (done.returncode, printed["error"]["type"], done.stderr) == (1, "InternalError", "")
+
+
+INTERRUPTS_ITSELF = """
+import os, signal, sys
+event, word = sys.argv[1:3]
+del sys.argv[1:3]
+
+def interrupt(name, arguments):
+    global event
+    if name == event and word in str(arguments):
+        event = None
+        os.kill(os.getpid(), signal.SIGINT)
+
+sys.addaudithook(interrupt)
+from mlxk.cli import main
+sys.exit(main())
+"""
+"""Gets Ctrl-C in the midst of the first thing of a kind that it does: an event of sys.audit whose arguments hold a word."""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "event", "word", "command"),
+    [
+        ("list", "import", "mlxk.dispatch", "list"),
+        ("list", "open", "listing.", "list"),
+        ("list", "os.listdir", "hub", "list"),
+        ("show org/whole", "os.scandir", COMMITS[0], "show"),
+        ("health", "open", "config.json", "health"),
+        ("rm org/whole --force", "os.listdir", "hub", "rm"),
+        ("run org/whole hello", "os.scandir", COMMITS[0], "run"),
+        ("serve --port 0", "socket.bind", "", "serve"),
+        ("server --port 0", "import", "waitress", "serve"),
+        ("version", "import", "mlxk.system", "version"),
+        ("completion bash", "open", "shtab", "completion"),
+        ("schema", "open", "output.json", "schema"),
+        ("lisst", "import", "mlxk.arguments", "mlxk"),
+    ],
+)
+def test_an_interrupt_of_any_command_at_its_work_is_one_envelope(home, arguments, event, word, command):
+    argv = [sys.executable, "-c", INTERRUPTS_ITSELF, event, word, *arguments.split(), "--json"]
+    environment = {**os.environ, "HF_HOME": str(home)}
+    done = subprocess.run(argv, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    printed = json.loads(done.stdout)
+
+    assert [problem.message for problem in SCHEMA.iter_errors(printed)] == []
+    assert (done.returncode, printed["command"], printed["error"]["type"]) == (130, command, "interrupted")
+    assert done.stderr == ""
+    assert (home / "hub" / "models--org--whole" / "snapshots" / COMMITS[0] / "model.safetensors").is_file()
+
+
+def test_an_interrupt_while_an_envelope_is_printed_leaves_it_whole_and_the_only_one(tmp_path):
+    add(tmp_path, "large", {"model_type": "llama", "text": "x" * 500_000})  # more than a pipe holds
+    command = [sys.executable, "-m", "mlxk", "show", "org/large", "--config", "--json"]
+    printing = subprocess.Popen(command, env={**os.environ, "HF_HOME": str(tmp_path)}, stdout=subprocess.PIPE, bufsize=0)
+    first = printing.stdout.read(1)
+    printing.send_signal(signal.SIGINT)
+    printed = json.loads(first + printing.communicate(timeout=60)[0])
+
+    assert SCHEMA.is_valid(printed)
+    assert (printing.returncode, printed["status"]) == (0, "success")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no device that is always full")
+@pytest.mark.parametrize(("arguments", "code"), [("list --json", 1), ("list", 1), ("--version", 1), ("show none --json", 3)])
+def test_a_full_disk_is_one_sentence(home, arguments, code):
+    with Path("/dev/full").open("wb") as full:
+        argv = [sys.executable, "-m", "mlxk", *arguments.split()]
+        environment = {**os.environ, "HF_HOME": str(home)}
+        done = subprocess.run(argv, env=environment, stdout=full, stderr=subprocess.PIPE, text=True, timeout=60, check=False)
+
+    assert done.returncode == code
+    assert done.stderr.endswith(": The output cannot be written: No space left on device.\n")
+    assert done.stderr.count("\n") == 1
 
 
 def test_an_interrupt_is_an_envelope_too(home):

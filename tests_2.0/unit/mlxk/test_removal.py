@@ -192,9 +192,11 @@ def test_a_script_must_say_force(cache):
 
 
 def test_json_without_force_says_what_it_would_take_and_deletes_nothing(cache):
-    data = json.loads(mlxk(cache, "org/m@v1", "--json").stdout)["data"]
+    done = mlxk(cache, "org/m@v1", "--json")
+    error = json.loads(done.stdout)["error"]
 
-    assert (data["action"], data["requires_confirmation"], data["commit_hash"]) == ("requires_confirmation", True, FIRST)
+    assert (done.returncode, error["type"]) == (4, "confirmation_required")
+    assert f"org/m@{FIRST[:7]}" in error["message"] and "--force" in error["message"]
     assert (cache.hub / "models--org--m/snapshots" / FIRST).is_dir()
 
 
