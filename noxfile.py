@@ -20,6 +20,7 @@ ROOT = Path(__file__).parent
 sys.path.insert(0, str(ROOT))
 
 from qualification import interpreters, matrix, settings  # noqa: E402  (the checkout must be on the path first)
+from qualification.declared import Matrix  # noqa: E402
 from qualification.errors import MatrixError  # noqa: E402
 from qualification.plan import environment_id  # noqa: E402
 
@@ -53,7 +54,7 @@ def _matrix_name() -> str:
 MATRIX = ROOT / "matrices" / f"{_matrix_name()}.yaml"
 
 
-def _declared() -> matrix.Matrix | None:
+def _declared() -> Matrix | None:
     """The matrix, or None where it is wrong: ``plan`` then says why, and no other session is kept from its work."""
     try:
         return matrix.load(MATRIX)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import tempfile
@@ -9,11 +10,12 @@ import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from qualification import outcome, processes, records, settings, supervise
+from qualification import caches, outcome, processes, records, settings, supervise
+from qualification.declared import Process, Quarantined
 from qualification.errors import BundleError, EnvironmentUnfitError
 from qualification.outcome import Ended, Judged
 from qualification.plan import Cell
@@ -24,9 +26,29 @@ _TEST_TIMEOUT_SHARE = 0.5
 """One test may take at most half of its cell's time, so that a hanging test leaves the others theirs."""
 
 
+_BASETEMP = "pytest"
+_PARTS = 2
+"""Into how many processes a shuffled cell is split."""
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """Part ``part`` (from 0) of ``parts``, of the tests in the order that ``seed`` gives."""
+
+    seed: int
+    part: int
+    parts: int
+
+    def __str__(self) -> str:
+        return f"part {self.part + 1} of {self.parts}, shuffled with {self.seed}"
+
+
 @dataclass(frozen=True, slots=True)
 class Order:
-    """What to attempt, with which interpreter, and where to write; ``abandoned`` tells when nobody waits for it."""
+    """What to attempt, with which interpreter, and where to write; ``abandoned`` tells when nobody waits for it.
+
+    ``need_bytes`` is what it is expected to hold in memory, ``quarantine`` the entries that cover it.
+    """
 
     cell: Cell
     number: int
@@ -37,6 +59,8 @@ class Order:
     memory: Path
     log: Path
     abandoned: Callable[[], bool]
+    need_bytes: int = 0
+    quarantine: tuple[Quarantined, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +79,7 @@ def make(order: Order) -> Attempt:
         try:
             process = _Process(order, scratch)
             process.prepare()
-            return process.start() if order.cell.process == "wet" else _together(process.start_each_alone())
+            return _together(_WAYS[order.cell.process](process))
         except (EnvironmentUnfitError, BundleError) as error:
             return Attempt(Judged("harness_error", str(error)))
 
@@ -76,6 +100,7 @@ class _Process:
     def __init__(self, order: Order, scratch: Path) -> None:
         self._order, self._cell, self._scratch = order, order.cell, scratch
         self._hf_home = scratch / "hf"
+        self._users_cache: Path | None = None
         self._token = uuid.uuid4().hex
         self._deadline = time.monotonic() + order.cell.timeout_s
         self._make_directories()
@@ -87,6 +112,7 @@ class _Process:
             return
         if model.origin != "minted":
             self._hf_home = settings.hf_home()
+            self._users_cache = self._hf_home / "hub"
             return
         argv = [
             str(self._order.python),
@@ -106,11 +132,21 @@ class _Process:
                 f"{model.model_id} could not be minted (code {result.returncode}); see {self._order.log.name}"
             )
 
-    def start(self, *selection: str) -> Attempt:
+    def start(self, *selection: str, share: Share | None = None) -> Attempt:
         """Runs the cell's tests, or those of ``selection``, in one supervised process, and names its outcome."""
-        ended, written = self._supervised(selection)
-        judged = outcome.classify(ended, [record for record, _ in written])
+        ended, written = self._supervised(selection, share=share)
+        judged = outcome.classify(ended, [record for record, _ in written], self._order.quarantine)
+        if share and judged.reason:
+            judged = replace(judged, reason=f"in {share}: {judged.reason}")
         return Attempt(judged, len(ended.collected or ()), ended.peak_bytes, tuple(line for _, line in written))
+
+    def start_together(self) -> list[Attempt]:
+        return [self.start()]
+
+    def start_shuffled(self) -> list[Attempt]:
+        """In two processes and an order of their own: what passes here passes for no other test's sake."""
+        seed = int(hashlib.sha256(f"{self._order.run} {self._cell.id} {self._order.number}".encode()).hexdigest()[:8], 16)
+        return [self.start(share=Share(seed, part, _PARTS)) for part in range(_PARTS)]
 
     def start_each_alone(self) -> list[Attempt]:
         """Collects once, then gives every test a process of its own; together they have the cell's time."""
@@ -120,16 +156,19 @@ class _Process:
             return [Attempt(judged, 0, collection.peak_bytes, tuple(line for _, line in written))]
         return [self.start(test) for test in collection.collected]
 
-    def _supervised(self, selection: Sequence[str], *options: str) -> tuple[Ended, list[tuple[dict[str, Any], bytes]]]:
+    def _supervised(
+        self, selection: Sequence[str], *options: str, share: Share | None = None
+    ) -> tuple[Ended, list[tuple[dict[str, Any], bytes]]]:
         """How the process ended, and the records that it wrote with their raw lines."""
         self._make_directories()
         context = self._scratch / "cell.json"
         progress = self._scratch / "progress.jsonl"
         progress.unlink(missing_ok=True)
-        context.write_text(json.dumps(self._context(progress)), encoding="utf-8")
+        context.write_text(json.dumps(self._context(progress, share)), encoding="utf-8")
         before = records.end(self._order.tests)
         argv = (*self._argv(context), *options, *self._paths(selection or self._cell.tests))
-        result = self._run(argv, max(0.0, self._deadline - time.monotonic()))
+        cache = caches.fingerprint(self._users_cache)
+        result = self._run(argv, max(0.0, self._deadline - time.monotonic()), self._order.need_bytes, progress)
         told = _told(progress)
         ended = Ended(
             returncode=result.returncode,
@@ -139,11 +178,22 @@ class _Process:
             survivors=result.survivors,
             duration_s=result.duration_s,
             peak_bytes=result.peak_bytes,
-            finished="ended" in told,
+            finished=told["ended"],
+            distress=result.distress,
+            left=self._left(),
+            cache_changes=caches.changes(cache, caches.fingerprint(self._users_cache)),
         )
         return ended, records.written_since(self._order.tests, before, self._cell.id)
 
-    def _run(self, argv: Sequence[str], timeout_s: float) -> Result:
+    def _left(self) -> tuple[str, ...]:
+        """What is in the temporary directory beside pytest's own; it is removed, so that the next process finds none of it."""
+        left = sorted(path for path in (self._scratch / "tmp").glob("*") if path.name != _BASETEMP)
+        for path in left:
+            supervise.discard(path)
+            path.unlink(missing_ok=True)
+        return tuple(path.name for path in left)
+
+    def _run(self, argv: Sequence[str], timeout_s: float, need_bytes: int = 0, progress: Path | None = None) -> Result:
         """Runs one process of the cell under supervision. Raises EnvironmentUnfitError where it cannot even be started."""
         spec = supervise.Spec(
             cell=self._cell.id,
@@ -156,6 +206,8 @@ class _Process:
             scratch=str(self._scratch),
             names=self._names(),
             timeout_s=timeout_s,
+            need_bytes=need_bytes,
+            progress=str(progress or ""),
         )
         Path(spec.result).unlink(missing_ok=True)
         result = supervise.run(spec, self._scratch / "spec.json", self._order.abandoned)
@@ -191,10 +243,12 @@ class _Process:
             "-p",
             "no:cacheprovider",
             "--basetemp",
-            str(self._scratch / "tmp" / "pytest"),
+            str(self._scratch / "tmp" / _BASETEMP),
         )
         yield from ("--cell", str(context), "--report-output", str(self._order.tests))
         yield from ("-o", f"timeout={self._cell.timeout_s * _TEST_TIMEOUT_SHARE:g}", "-v", "-rfEs")
+        if self._cell.reruns:
+            yield from ("-p", "pytest_rerunfailures")
         if self._cell.marks:
             yield from ("-m", self._cell.marks)
 
@@ -219,7 +273,7 @@ class _Process:
             processes.TOKEN: self._token,
         }
 
-    def _context(self, progress: Path) -> dict[str, object]:
+    def _context(self, progress: Path, share: Share | None) -> dict[str, object]:
         model = self._cell.model
         return {
             "run": self._order.run,
@@ -229,20 +283,41 @@ class _Process:
             "dependencies": self._cell.dependencies,
             "model": asdict(model) if model else None,
             "progress": str(progress),
+            "reruns": self._cell.reruns,
+            "share": asdict(share) if share else None,
             "project": str(self._order.project),
         }
 
 
+_WAYS: dict[Process, Callable[[_Process], list[Attempt]]] = {
+    "wet": _Process.start_together,
+    "separate": _Process.start_each_alone,
+    "shuffled": _Process.start_shuffled,
+}
+
+
 def _told(progress: Path) -> dict[str, Any]:
     """The last word of a process on what it collected and what it was running; a line that a kill cut short is left out."""
-    told: dict[str, Any] = {"collected": None, "running": None}
+    told: dict[str, Any] = {"collected": None, "running": None, "ended": False}
     if progress.exists():
         for line in progress.read_bytes().split(b"\n")[:-1]:
             try:
-                told |= json.loads(line)
-            except (ValueError, TypeError) as error:
+                fact = json.loads(line)
+            except ValueError as error:
                 raise BundleError(f"something else than the harness wrote into the cell's {progress.name} ({error})") from error
+            if not _is_progress(fact):
+                raise BundleError(f"something else than the harness wrote into the cell's {progress.name}: {fact!r}")
+            told |= fact
     return told
+
+
+def _is_progress(fact: object) -> bool:
+    match fact:
+        case {"collected": list(tests), **others}:
+            return not others and all(isinstance(test, str) for test in tests)
+        case {"running": str() | None, **others} | {"ended": True, **others} | {"obeys": True, **others}:
+            return not others
+    return False
 
 
 @contextmanager

@@ -25,9 +25,11 @@ from qualification import (
     settings,
     verdict,
 )
-from qualification.errors import BundleError, QualificationError, UsageError
+from qualification.declared import Matrix
+from qualification.errors import BundleError, QualificationError, UsageError, nearest
 from qualification.hub import command as hub
 from qualification.mint import command as mint
+from qualification.performance import command as comparing
 from qualification.plan import Plan
 from qualification.report import html, terminal, verdict_json
 from qualification.units import format_bytes
@@ -94,6 +96,10 @@ def _parser() -> argparse.ArgumentParser:
     mint.add_arguments(minting)
     minting.set_defaults(action=mint.run)
 
+    compared = commands.add_parser("compare", help="say whether a wheel is slower than another one")
+    comparing.add_arguments(compared)
+    compared.set_defaults(action=comparing.run)
+
     serving = commands.add_parser("hub", help="serve a local model hub, with faults on request")
     hub.add_arguments(serving)
     serving.set_defaults(action=hub.run)
@@ -121,10 +127,10 @@ def _plan(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _expand(declared: matrix.Matrix, here: machine.Machine, arguments: argparse.Namespace) -> Plan:
+def _expand(declared: Matrix, here: machine.Machine, arguments: argparse.Namespace) -> Plan:
     names = [tier.name for tier in declared.tiers]
     if arguments.tier and arguments.tier not in names:
-        raise UsageError(f"--tier {arguments.tier}: no tier of {arguments.matrix}{matrix.nearest(arguments.tier, names)}")
+        raise UsageError(f"--tier {arguments.tier}: no tier of {arguments.matrix}{nearest(arguments.tier, names)}")
     listed = [] if declared.source == "minted" else portfolio.listed(*_tool(arguments.tool, arguments.wheel))
     paths = sorted({path for group in declared.groups for path in group.tests})
     absent = [path for path in paths if not (arguments.project / path).exists()]

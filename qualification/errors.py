@@ -10,7 +10,11 @@ QualificationError            exit 1   the operation failed
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Iterable
 from pathlib import Path
+
+_LISTED = 12
 
 
 class QualificationError(Exception):
@@ -46,3 +50,13 @@ class BundleError(QualificationError):
     """A run's directory was changed after it was written, or is not one."""
 
     exit_code = 3
+
+
+def nearest(name: str, valid: Iterable[str]) -> str:
+    """``; did you mean 'x'?`` where one of ``valid`` is close, else what is valid, as far as a person wants to read."""
+    names = sorted(valid)
+    close = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+    if close:
+        return f"; did you mean {close[0]!r}?"
+    more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
+    return f"; valid here: {', '.join(names[:_LISTED]) or 'nothing'}{more}"

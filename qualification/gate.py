@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from qualification import portfolio
+from qualification.declared import Quarantined, Tier
 from qualification.interpreters import missing_sentence
-from qualification.matrix import Tier
 from qualification.plan import Cell
 from qualification.units import format_bytes
 
@@ -16,6 +16,7 @@ Code = Literal[
     "runs",
     "not_selected",
     "tier_elsewhere",
+    "quarantined",
     "python_missing",
     "ram",
     "memory_busy",
@@ -27,12 +28,14 @@ class Facts:
     """What is known of this machine and this invocation before a cell starts.
 
     ``selected`` is None when nothing was selected, so that everything runs. ``available_bytes`` is memory free for use now.
+    ``quarantine`` are the entries that are in force today.
     """
 
     tier: Tier
     pythons: frozenset[str]
     available_bytes: int
     selected: frozenset[str] | None = None
+    quarantine: tuple[Quarantined, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +52,7 @@ class Decision:
 
 
 def decide(cell: Cell, facts: Facts) -> Decision:
-    """Selection, then applicability here, then environment, then memory: the first refusal is the reason."""
+    """Selection, then applicability here, quarantine, environment, memory: the first refusal is the reason."""
     if facts.selected is not None and cell.id not in facts.selected:
         return Decision("not_selected", "it was not selected by --only", "a run without --only")
     if cell.tier is not None and cell.tier != facts.tier.name:
@@ -58,6 +61,9 @@ def decide(cell: Cell, facts: Facts) -> Decision:
             f"it is owed on a {cell.tier} machine; this one is {facts.tier.name}",
             f"a {cell.tier} machine",
         )
+    for entry in facts.quarantine:
+        if entry.test is None and entry.covers(cell.names):
+            return Decision("quarantined", f"quarantined: {entry}", f"whoever settles {entry.issue}")
     if cell.python not in facts.pythons:
         return Decision("python_missing", missing_sentence(cell.python), f"a machine with Python {cell.python}")
     return _memory(cell, facts)

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import psutil
 
-from qualification.matrix import Tier
+from qualification import memory
+from qualification.declared import Tier
 
 _NOMINAL = 0.9
 """A machine sold as 16 GB reports up to a tenth less to its system: firmware and graphics keep the rest."""
@@ -31,17 +32,14 @@ class Machine:
 
 def observe() -> Machine:
     """Reads this machine's facts now."""
-    memory = psutil.virtual_memory()
-    limit = _cgroup_limit_bytes()
-    used = memory.total - memory.available
     return Machine(
         system=platform.system(),
         release=platform.release(),
         architecture=platform.machine(),
         processor=_processor(),
         cores=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
-        ram_bytes=min(memory.total, limit),
-        available_bytes=max(0, min(memory.available, limit - used)),
+        ram_bytes=memory.total_bytes(),
+        available_bytes=memory.available_bytes(),
         swap_used_bytes=psutil.swap_memory().used,
     )
 
@@ -51,17 +49,6 @@ def tier_of(ram_bytes: int, tiers: tuple[Tier, ...]) -> Tier:
     ordered = sorted(tiers, key=lambda tier: tier.ram_bytes)
     reached = [tier for tier in ordered if ram_bytes >= _NOMINAL * tier.ram_bytes]
     return reached[-1] if reached else ordered[0]
-
-
-def _cgroup_limit_bytes() -> int:
-    for name in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
-        try:
-            text = Path(name).read_text(encoding="ascii").strip()
-        except OSError:
-            continue
-        if text.isdigit():
-            return int(text)
-    return 1 << 62
 
 
 def _processor() -> str:

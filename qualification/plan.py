@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from qualification import schemas
-from qualification.errors import BundleError, UsageError
-from qualification.matrix import Gate, Group, Matrix, Modality, Process, Tier, nearest
+from qualification.declared import DEFAULT_MEMORY_BYTES, Gate, Group, Matrix, Modality, Need, Process, Quarantined, Tier
+from qualification.errors import BundleError, UsageError, nearest
 from qualification.portfolio import Model
 
 
@@ -32,6 +32,16 @@ class Cell:
     tier: str | None
     model: Model | None
     cpu: bool = False
+    memory_bytes: int = DEFAULT_MEMORY_BYTES
+    reruns: int = 0
+    needs: tuple[Need, ...] = ()
+    exclusive: bool = False
+
+    @property
+    def names(self) -> frozenset[str]:
+        """What it can be called by: its id, group, environment and model."""
+        names = {self.id, self.group, self.environment}
+        return frozenset(names | {self.model.model_id} if self.model else names)
 
     @property
     def environment(self) -> str:
@@ -58,6 +68,7 @@ class Required:
     tiers: tuple[str, ...]
     groups: tuple[str, ...]
     families: tuple[tuple[Modality, int], ...]
+    flaky: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +82,7 @@ class Plan:
     inputs: Inputs
     required: Required
     cells: tuple[Cell, ...]
+    quarantine: tuple[Quarantined, ...] = ()
 
     @property
     def environments(self) -> tuple[str, ...]:
@@ -91,16 +103,17 @@ def expand(matrix: Matrix, models: Sequence[Model], tier: str, inputs: Inputs) -
     """
     tiers = tuple(dict.fromkeys(tier if name == "this" else name for name in matrix.require.tiers))
     cells = [cell for group in matrix.groups for cell in _cells(matrix, group, models, tiers)]
-    required = Required(matrix.require.pythons, tiers, matrix.require.groups, matrix.require.families)
-    return Plan(matrix.name, matrix.about, tier, matrix.tiers, inputs, required, tuple(cells))
+    asked = matrix.require
+    required = Required(asked.pythons, tiers, asked.groups, asked.families, asked.flaky)
+    return Plan(matrix.name, matrix.about, tier, matrix.tiers, inputs, required, tuple(cells), matrix.quarantine)
 
 
 def select(plan: Plan, only: Iterable[str]) -> frozenset[str]:
     """Ids of the cells that ``only`` names by id, group, environment or model. Raises UsageError for a name of nothing."""
     chosen: set[str] = set()
-    names = {name for cell in plan.cells for name in _names(cell)}
+    names = {name for cell in plan.cells for name in cell.names}
     for wanted in only:
-        found = {cell.id for cell in plan.cells if wanted in _names(cell)}
+        found = {cell.id for cell in plan.cells if wanted in cell.names}
         if not found:
             raise UsageError(f"--only {wanted}: no cell, group, environment or model of this plan{nearest(wanted, names)}")
         chosen |= found
@@ -133,8 +146,10 @@ def thaw(content: bytes) -> Plan:
             tiers=tuple(document["required"]["tiers"]),
             groups=tuple(document["required"]["groups"]),
             families=tuple((modality, least) for modality, least in document["required"]["families"]),
+            flaky=document["required"]["flaky"],
         ),
         cells=tuple(_cell(entry) for entry in document["cells"]),
+        quarantine=tuple(Quarantined(**entry) for entry in document["quarantine"]),
     )
 
 
@@ -170,17 +185,16 @@ def _cells(matrix: Matrix, group: Group, models: Sequence[Model], tiers: Sequenc
             tier=tier,
             model=model,
             cpu=group.cpu,
+            memory_bytes=group.memory_bytes,
+            reruns=group.reruns,
+            needs=group.needs,
+            exclusive=group.exclusive,
         )
-
-
-def _names(cell: Cell) -> frozenset[str]:
-    names = {cell.id, cell.group, cell.environment}
-    return frozenset(names | {cell.model.model_id} if cell.model else names)
 
 
 def _cell(entry: dict[str, Any]) -> Cell:
     model = Model(**entry["model"]) if entry["model"] else None
-    return Cell(**{**entry, "tests": tuple(entry["tests"]), "model": model})
+    return Cell(**{**entry, "tests": tuple(entry["tests"]), "needs": tuple(entry["needs"]), "model": model})
 
 
 def _files(path: Path) -> Iterable[Path]:

@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from qualification.errors import QualificationError, UsageError
-from qualification.matrix import Modality, Source, Tier, nearest
+from qualification.declared import Modality, Source, Tier
+from qualification.errors import QualificationError, UsageError, nearest
 from qualification.mint import catalog
 
 Origin = Literal["discovered", "fallback", "minted"]

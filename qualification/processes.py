@@ -14,6 +14,7 @@ import signal
 import sys
 import time
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 import psutil
 
@@ -48,10 +49,37 @@ def collect_adopted(own: int) -> None:
 
 
 def descendants(pid: int | None = None) -> list[psutil.Process]:
-    """Every process below ``pid``, or below this process."""
-    with contextlib.suppress(psutil.NoSuchProcess):
-        return psutil.Process(pid).children(recursive=True)
-    return []
+    """Every process below ``pid``, or below this process.
+
+    Linux keeps a list of each thread's children, so that nothing of other processes has to be read; where there is none, the
+    parents of all processes are.
+    """
+    pid = pid or os.getpid()
+    if not _CHILDREN_OF_THIS_THREAD.exists():
+        with contextlib.suppress(psutil.NoSuchProcess):
+            return psutil.Process(pid).children(recursive=True)
+        return []
+    found: list[psutil.Process] = []
+    left = [pid]
+    while left:
+        for child in _children(left.pop()):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                found.append(psutil.Process(child))
+                left.append(child)
+    return found
+
+
+_CHILDREN_OF_THIS_THREAD = Path("/proc/thread-self/children")
+
+
+def _children(pid: int) -> list[int]:
+    children: list[int] = []
+    try:
+        for thread in Path(f"/proc/{pid}/task").iterdir():
+            children += map(int, (thread / "children").read_text(encoding="ascii").split())
+    except (FileNotFoundError, ProcessLookupError):  # it, or a thread of it, has ended meanwhile
+        pass
+    return children
 
 
 def sweep(token: str, seen: Iterable[psutil.Process] = (), *, below: bool = False, settle_s: float = 0.0) -> Sequence[str]:
@@ -98,10 +126,19 @@ def _token_of(process: psutil.Process) -> str | None:
 
 
 def _name(process: psutil.Process) -> str:
+    """``python (pid 12, listening on port 8000)``."""
     try:
-        return f"{process.name()} (pid {process.pid})"
+        return f"{process.name()} (pid {process.pid}{_ports(process)})"
     except psutil.NoSuchProcess:
         return f"pid {process.pid}"
+
+
+def _ports(process: psutil.Process) -> str:
+    with contextlib.suppress(psutil.AccessDenied):
+        ports = {each.laddr.port for each in process.net_connections("inet") if each.status == psutil.CONN_LISTEN}
+        if ports:
+            return f", listening on port {', '.join(map(str, sorted(ports)))}"
+    return ""
 
 
 def _prctl(option: int, value: int) -> bool:

@@ -10,11 +10,11 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from qualification import attempt, bundle, gate, journal, machine, plan, records, wheel
+from qualification import attempt, bundle, gate, journal, machine, plan, portfolio, records, wheel
 from qualification.attempt import Attempt, Order
 from qualification.bundle import Bundle
-from qualification.errors import EnvironmentUnfitError, UsageError
-from qualification.matrix import nearest
+from qualification.declared import Quarantined
+from qualification.errors import EnvironmentUnfitError, UsageError, nearest
 from qualification.outcome import Judged
 from qualification.plan import Cell, Plan
 from qualification.units import format_bytes, format_seconds
@@ -62,7 +62,8 @@ def _run(job: Job, tell: Callable[[str], None]) -> None:
     ended = _ended(job) if job.resume else frozenset()
     todo = [cell for cell in planned.cells if cell.environment == job.environment and cell.id not in ended]
     selected = plan.select(planned, job.only) if job.only else None
-    accountant = _Accountant(job, planned, selected, job.unfit or _unfit(job), tell)
+    day = journal.read(job.bundle.journal)[0]["at"][:10]
+    accountant = _Accountant(job, planned, selected, job.unfit or _unfit(job), tell, day)
     accountant.account_beside([cell for cell in todo if cell.cpu])
     for cell in todo:
         if not cell.cpu:
@@ -78,6 +79,7 @@ class _Accountant:
     selected: frozenset[str] | None
     unfit: str
     tell: Callable[[str], None]
+    day: str
     stop: threading.Event = field(default_factory=threading.Event)
 
     def account_beside(self, cells: Sequence[Cell]) -> None:
@@ -138,7 +140,19 @@ class _Accountant:
             memory=self.job.bundle.memory,
             log=self.job.bundle.log(cell.id, number),
             abandoned=self._abandoned,
+            need_bytes=self._need_bytes(cell),
+            quarantine=tuple(entry for entry in self._quarantine if entry.covers(cell.names)),
         )
+
+    @property
+    def _quarantine(self) -> tuple[Quarantined, ...]:
+        """The entries that are in force on the day that the run began."""
+        return tuple(entry for entry in self.planned.quarantine if not entry.expired(self.day))
+
+    def _need_bytes(self, cell: Cell) -> int:
+        """What it may hold: its processes' share, and its model's."""
+        model = portfolio.need_bytes(cell.model, self._facts(cell).tier) if cell.model else 0
+        return cell.memory_bytes + round(model)
 
     def _abandoned(self) -> bool:
         return self.stop.is_set() or os.getppid() != self.job.starter
@@ -150,6 +164,7 @@ class _Accountant:
             pythons=frozenset({cell.python} if self.job.python or self.job.unfit else ()),
             available_bytes=here.available_bytes,
             selected=self.selected,
+            quarantine=self._quarantine,
         )
 
 

@@ -26,12 +26,15 @@ from typing import Any, Literal
 
 import psutil
 
-from qualification import processes
+from qualification import memory, processes
 from qualification.errors import QualificationError
 from qualification.processes import GRACE_S, TOKEN
 
 SAMPLE_INTERVAL_S = 0.2
 """Five samples a second, as the memory files of earlier releases have them."""
+
+SOFT_SHARE = 0.8
+"""Of the cell's time: then the stacks of its threads go into the log, and it goes on."""
 
 STACKS_S = 1.0
 """How long a hanging process gets to write the stacks of its threads before it is asked to end."""
@@ -48,12 +51,16 @@ _NOT_STARTED = 127
 _KEPT_IN_MEMORY_LOG = ("ts", "cell", "tree_bytes", "processes", "available_bytes", "swap_used_bytes", "load_1")
 
 
+How = Literal["exited", "timeout", "oom_guard", "orphaned"]
+
+
 @dataclass(frozen=True, slots=True)
 class Spec:
     """What to run: paths are absolute, times in seconds; ``environment`` is the whole of the process's environment.
 
     ``scratch`` is the directory that the runner removes after the cell, and the supervisor when the runner is gone.
-    ``names`` says what the log holds afterwards in place of each absolute path.
+    ``names`` says what the log holds afterwards in place of each absolute path. ``need_bytes`` is what the cell is expected to
+    hold, 0 where nobody knows. ``progress`` is a file that the process writes once it can tell its stacks when asked.
     """
 
     cell: str
@@ -66,21 +73,25 @@ class Spec:
     scratch: str
     names: dict[str, str]
     timeout_s: float
+    need_bytes: int = 0
+    progress: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
     """How it ended; ``peak_bytes`` is the largest sum over the process tree that a sample saw.
 
-    ``orphaned`` is one whose supervisor was killed, or stopped for good; ``unstartable`` says why there was nothing to run.
+    ``orphaned`` is one whose supervisor was killed, or stopped for good; ``unstartable`` says why there was nothing to run, and
+    ``distress`` why the ``oom_guard`` stopped it.
     """
 
     returncode: int
-    how: Literal["exited", "timeout", "orphaned"]
+    how: How
     survivors: tuple[str, ...] = ()
     duration_s: float = 0.0
     peak_bytes: int = 0
     unstartable: str = ""
+    distress: str = ""
 
 
 class AbandonedError(QualificationError):
@@ -202,13 +213,16 @@ def _supervise(spec: Spec) -> Result:
     except OSError as error:
         return Result(_NOT_STARTED, "exited", unstartable=f"{spec.argv[0]} cannot be started: {error.strerror}")
     tree = _Tree()
-    how = _watch(process, tree, spec, deadline=started + spec.timeout_s)
+    how = _watch(process, tree, spec, started)
     duration_s = time.monotonic() - started
+    if how == "timeout":
+        _tell_stacks(process, spec)
+        _wait(process, STACKS_S)
     if how != "exited":
-        _stop(process, stacks=how == "timeout")
+        _stop(process)
     settle_s = SETTLE_S if how == "exited" else 0.0
     survivors = processes.sweep(spec.environment[TOKEN], tree.seen, below=True, settle_s=settle_s)
-    return Result(process.wait(), how, tuple(survivors), duration_s, tree.peak_bytes)
+    return Result(process.wait(), how, tuple(survivors), duration_s, tree.peak_bytes, distress=tree.distress)
 
 
 def _start(spec: Spec) -> subprocess.Popen[bytes]:
@@ -224,10 +238,9 @@ def _start(spec: Spec) -> subprocess.Popen[bytes]:
         )
 
 
-def _watch(
-    process: subprocess.Popen[bytes], tree: _Tree, spec: Spec, deadline: float
-) -> Literal["exited", "timeout", "orphaned"]:
-    """Samples until the process ends, its time is over, or the runner's end of our stdin closes."""
+def _watch(process: subprocess.Popen[bytes], tree: _Tree, spec: Spec, started: float) -> How:
+    """Samples until the process ends, its time is over, it takes too much memory, or the runner's end of our stdin closes."""
+    soft, hard = (started + share * spec.timeout_s for share in (SOFT_SHARE, 1))
     ended_read, ended_write = os.pipe()
 
     def tell_end() -> None:
@@ -235,17 +248,22 @@ def _watch(
         os.close(ended_write)
 
     threading.Thread(target=tell_end, daemon=True).start()
-    with selectors.DefaultSelector() as selector, Path(spec.memory_log).open("a", encoding="utf-8") as memory:
+    with selectors.DefaultSelector() as selector, Path(spec.memory_log).open("a", encoding="utf-8") as memory_log:
         selector.register(ended_read, selectors.EVENT_READ, "exited")
         selector.register(sys.stdin.fileno(), selectors.EVENT_READ, "orphaned")
         while True:
-            memory.write(json.dumps(tree.sample(spec.cell)) + "\n")
-            memory.flush()
+            memory_log.write(json.dumps(tree.sample(spec)) + "\n")
+            memory_log.flush()
             processes.collect_adopted(own=process.pid)
-            left = deadline - time.monotonic()
-            if left <= 0:
+            now = time.monotonic()
+            if tree.distress:
+                return "oom_guard"
+            if now >= hard:
                 return "timeout"
-            ready = {key.data for key, _ in selector.select(min(SAMPLE_INTERVAL_S, left))}
+            if now >= soft:
+                _tell_stacks(process, spec)
+                soft = hard
+            ready = {key.data for key, _ in selector.select(min(SAMPLE_INTERVAL_S, hard - now))}
             if "exited" in ready:
                 os.close(ended_read)
                 return "exited"
@@ -254,45 +272,44 @@ def _watch(
 
 
 class _Tree:
-    """The processes below this one, remembered by pid and start time, and their memory."""
+    """The processes below this one, remembered by pid and start time, and their memory; ``distress`` is why that is too much."""
 
     def __init__(self) -> None:
         self.seen: set[psutil.Process] = set()
         self.peak_bytes = 0
+        self.distress = ""
+        self._meter = memory.Meter()
 
-    def sample(self, cell: str) -> dict[str, Any]:
+    def sample(self, spec: Spec) -> dict[str, Any]:
         """One line of the memory log; bytes, seconds since the epoch."""
         living = processes.descendants()
         self.seen.update(living)
-        tree_bytes = sum(_memory_bytes(process) for process in living)
+        tree_bytes = self._meter.measure(living)
+        if memory.distress(tree_bytes, spec.need_bytes):
+            tree_bytes = self._meter.measure(living, exactly=True)
+            self.distress = memory.distress(tree_bytes, spec.need_bytes)
         self.peak_bytes = max(self.peak_bytes, tree_bytes)
         values = (
             round(time.time(), 3),
-            cell,
+            spec.cell,
             tree_bytes,
             len(living),
-            psutil.virtual_memory().available,
+            memory.available_bytes(),
             psutil.swap_memory().used,
             round(os.getloadavg()[0], 2),
         )
         return dict(zip(_KEPT_IN_MEMORY_LOG, values, strict=True))
 
 
-def _memory_bytes(process: psutil.Process) -> int:
-    """Proportional share where the system tells it (Linux), else what is this process's alone, else resident size."""
-    try:
-        full = process.memory_full_info()
-        return int(getattr(full, "pss", 0) or getattr(full, "uss", 0) or full.rss)
-    except (psutil.NoSuchProcess, psutil.AccessDenied, psutil.ZombieProcess):
-        return 0
-
-
-def _stop(process: subprocess.Popen[bytes], stacks: bool) -> None:
-    """Ends the cell's own process group: stacks into the log, then TERM, then KILL."""
-    if stacks:
+def _tell_stacks(process: subprocess.Popen[bytes], spec: Spec) -> None:
+    """Asks for the stacks of all threads; a process that does not know the signal yet would die of it."""
+    if spec.progress and Path(spec.progress).exists():
         with contextlib.suppress(ProcessLookupError):
             process.send_signal(signal.SIGUSR1)
-        _wait(process, STACKS_S)
+
+
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    """Ends the cell's own process group: TERM, then KILL."""
     for number, patience_s in ((signal.SIGTERM, GRACE_S), (signal.SIGKILL, GRACE_S)):
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(process.pid, number)

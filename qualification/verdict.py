@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 from qualification import records
+from qualification.declared import Quarantined
 from qualification.outcome import ORDER, Outcome
 from qualification.plan import Plan
 
@@ -80,10 +81,13 @@ def judge(plan: Plan, plan_sha256: str, events: Sequence[Mapping[str, Any]], lin
     """Weighs everything against the plan: a cell without a record counts as interrupted, a record without a cell invalidates."""
     record = _Record.sorted_by_cell(events, lines)
     cells = tuple(_cell(cell.id, record) for cell in plan.cells)
+    day = str(events[0]["at"])[:10] if events else ""
     reasons = [
         *_integrity(plan, plan_sha256, events, record),
         *_weigh_cells(plan, cells),
         *_requirements(plan, cells),
+        *_flakes(plan, cells, record),
+        *_quarantine(plan, cells, record, day),
     ]
     order = get_args(Word)
     reasons.sort(key=lambda reason: order.index(reason.weighs))
@@ -149,7 +153,7 @@ def _cell(cell: str, record: _Record) -> CellVerdict:
             return became("flaky", f"{before}, and attempt {last['attempt']} passed with the same inputs")
         return became(last["outcome"], last["reason"], _UNSKIPPED if last["outcome"] == "debt" else "")
     if last["event"] == "cell_gated":
-        return became("debt", last["sentence"], last["pays"])
+        return became("quarantined" if last["code"] == "quarantined" else "debt", last["sentence"], last["pays"])
     if last["event"] == "cell_started":
         return became("interrupted", f"the run stopped while it ran, after {recorded} of its tests", "`make resume`")
     return became("interrupted", "the run stopped before it began", "`make resume`")
@@ -160,12 +164,13 @@ def _integrity(plan: Plan, plan_sha256: str, events: Sequence[Mapping[str, Any]]
     begun = [event["plan_sha256"] for event in events if event["event"] == "run_started"]
     if not events or events[0]["event"] != "run_started" or set(begun) != {plan_sha256}:
         found.append(Reason("INVALID", "plan_changed", "plan.json is not the plan that this run began with", ("journal:1",)))
-    known = {cell.id for cell in plan.cells}
+    known = {cell.id: cell for cell in plan.cells}
     for cell, of_cell in record.events.items():
         if cell not in known:
             evidence = tuple(_evidence(event) for event in of_cell)
             found.append(Reason("INVALID", "unplanned_cell", f"{cell} ran and is not in the plan", evidence))
-        found += _attempts(cell, of_cell, record)
+        covering = [entry for entry in plan.quarantine if cell in known and entry.covers(known[cell].names)]
+        found += _attempts(cell, of_cell, record, covering)
     started = {(event["cell"], event["attempt"]) for event in events if event["event"] == "cell_started"}
     strangers = [f"tests:{number}" for attempt, of in record.lines.items() if attempt not in started for number, _, _ in of]
     if strangers:
@@ -174,7 +179,9 @@ def _integrity(plan: Plan, plan_sha256: str, events: Sequence[Mapping[str, Any]]
     return found
 
 
-def _attempts(cell: str, events: Sequence[Mapping[str, Any]], record: _Record) -> Iterator[Reason]:
+def _attempts(
+    cell: str, events: Sequence[Mapping[str, Any]], record: _Record, quarantine: Sequence[Quarantined]
+) -> Iterator[Reason]:
     """Attempts count up from 1, each ends at most once, and ends as its test records say."""
     attempts, running = 0, False
     for event in events:
@@ -192,13 +199,28 @@ def _attempts(cell: str, events: Sequence[Mapping[str, Any]], record: _Record) -
         if len(lines) != event["tests"]["recorded"] or records.digest(raw for _, _, raw in lines) != event["tests"]["sha256"]:
             sentence = f"the test records of {cell} are not those that the journal remembers"
             yield Reason("INVALID", "records_changed", sentence, (_evidence(event),))
-        elif event["outcome"] == "passed" and (len(lines) != event["tests"]["collected"] or not _shows_a_pass(lines)):
-            sentence = f"{cell} is said to have passed, and its test records do not show that"
+        elif event["outcome"] in _PROVEN and not _is_shown(event, [each for _, each, _ in lines], quarantine):
+            sentence = f"{cell} is said to have {_PROVEN[event['outcome']]}, and its test records do not show that"
             yield Reason("INVALID", "pass_unproven", sentence, (_evidence(event), *(f"tests:{number}" for number, _, _ in lines)))
 
 
-def _shows_a_pass(lines: Sequence[Line]) -> bool:
-    return bool(lines) and all(record["outcome"] == "passed" for _, record, _ in lines)
+_PROVEN: dict[Outcome, str] = {
+    "passed": "passed",
+    "flaky": "passed when it was run again",
+    "quarantined": "failed in quarantine only",
+}
+
+
+def _is_shown(event: Mapping[str, Any], lines: Sequence[Mapping[str, Any]], quarantine: Sequence[Quarantined]) -> bool:
+    """Whether every collected test is there, and passed in the way that the outcome says."""
+    if not lines or len(lines) != event["tests"]["collected"]:
+        return False
+    others = [line for line in lines if line["outcome"] != "passed"]
+    excused = all(line["outcome"] == "failed" and any(each.excuses(line["test"]) for each in quarantine) for line in others)
+    again = any("reruns" in line for line in lines)
+    return {"passed": not others and not again, "flaky": excused and again, "quarantined": excused and bool(others)}[
+        event["outcome"]
+    ]
 
 
 def _evidence(event: Mapping[str, Any]) -> str:
@@ -221,6 +243,36 @@ def _weigh_cells(plan: Plan, cells: Sequence[CellVerdict]) -> list[Reason]:
         elif cell.outcome in _EXCEPTIONS:
             found.append(Reason("QUALIFIED_WITH_EXCEPTIONS", cell.outcome, sentence, cell.evidence))
     return found
+
+
+def _flakes(plan: Plan, cells: Sequence[CellVerdict], record: _Record) -> Iterator[Reason]:
+    """A budget is for tests; a cell that is flaky over its attempts counts as one."""
+    flaky = [cell for cell in cells if cell.outcome == "flaky"]
+    again = {
+        cell.cell: sum("reruns" in each for _, each, _ in record.lines.get((cell.cell, cell.attempts), ())) for cell in flaky
+    }
+    total = sum(max(1, tests) for tests in again.values())
+    if total > plan.required.flaky:
+        sentence = f"{total} passed only when run again, and the matrix allows {plan.required.flaky}"
+        yield Reason("NOT_QUALIFIED", "flaky_budget", sentence, tuple(each for cell in flaky for each in cell.evidence))
+
+
+def _quarantine(plan: Plan, cells: Sequence[CellVerdict], record: _Record, day: str) -> Iterator[Reason]:
+    """An entry that is over, by its date or because what it excuses passes again, must go."""
+    names = {cell.id: cell.names for cell in plan.cells}
+    for entry in plan.quarantine:
+        if entry.expired(day):
+            yield Reason("NOT_QUALIFIED", "quarantine_expired", f"no longer excused: {entry}")
+        lines = [
+            line
+            for cell in cells
+            if entry.covers(names[cell.cell])
+            for line in record.lines.get((cell.cell, cell.attempts), ())
+            if entry.excuses(line[1]["test"])
+        ]
+        if lines and all(each["outcome"] == "passed" for _, each, _ in lines):
+            evidence = tuple(f"tests:{number}" for number, _, _ in lines)
+            yield Reason("NOT_QUALIFIED", "quarantine_over", f"passes again, so take it out of quarantine: {entry}", evidence)
 
 
 def _requirements(plan: Plan, cells: Sequence[CellVerdict]) -> list[Reason]:

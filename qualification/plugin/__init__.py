@@ -2,6 +2,7 @@
 
 ``recording``   one schema-checked record for each finished test, and the progress file that the supervisor's side reads
 ``selection``   which tests a plain pytest leaves alone, and the ``wet`` mark
+``sharing``     the part of a shuffled cell that one process runs
 ``isolation``   a hub cache of a test's own, and the user's kept from being written to
 ``hubs``        a local hub of a test's own
 ``models``      one parameter for each model of the portfolio, and the fixtures that tell a test about it
@@ -13,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from qualification.plugin import hubs, isolation, models, selection
+from qualification.plugin import hubs, isolation, models, selection, sharing
 from qualification.plugin.context import CELL, Cell, obey_supervisor, refuse_checkout
 from qualification.plugin.recording import Progress, Recorder
 
@@ -38,6 +39,7 @@ def pytest_configure(config: pytest.Config) -> None:
     if report_output:
         config.pluginmanager.register(Recorder(report_output.resolve(), cell), "qualification-recorder")
     config.pluginmanager.register(selection, "qualification-selection")
+    config.pluginmanager.register(sharing, "qualification-sharing")
     config.pluginmanager.register(models, "qualification-models")
     config.pluginmanager.register(isolation, "qualification-isolation")
     config.pluginmanager.register(hubs, "qualification-hubs")

@@ -20,6 +20,15 @@ from qualification.portfolio import Model
 
 
 @dataclass(frozen=True, slots=True)
+class Share:
+    """Part ``part`` (from 0) of ``parts``, of the tests in the order that ``seed`` gives."""
+
+    seed: int
+    part: int
+    parts: int
+
+
+@dataclass(frozen=True, slots=True)
 class Cell:
     """The cell of this process; ``project`` is the checkout that the tests, and nothing else, come from."""
 
@@ -31,12 +40,15 @@ class Cell:
     model: Model | None
     progress: Path
     project: Path
+    reruns: int = 0
+    share: Share | None = None
 
     @staticmethod
     def load(path: Path) -> Cell:
         content = json.loads(path.read_text(encoding="utf-8"))
         model = Model(**content.pop("model")) if content["model"] else content.pop("model")
-        return Cell(**{**content, "model": model, "progress": Path(content["progress"]), "project": Path(content["project"])})
+        paths = {name: Path(content[name]) for name in ("progress", "project")}
+        return Cell(**{**content, **paths, "model": model, "share": Share(**content["share"]) if content["share"] else None})
 
 
 _ORPHAN_CHECK_S = 0.5

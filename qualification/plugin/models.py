@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from qualification import portfolio, settings
-from qualification.matrix import Modality
+from qualification.declared import Modality
 from qualification.mint.catalog import KnownAnswer, known_answers
 from qualification.plugin.context import CELL
 from qualification.portfolio import Model

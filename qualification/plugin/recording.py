@@ -16,6 +16,7 @@ import psutil
 import pytest
 
 from qualification import records, settings
+from qualification.errors import QualificationError
 from qualification.plugin.context import Cell
 
 _NAMED_PACKAGES = ("mlx", "mlx-lm", "huggingface-hub", "transformers", "bottle", "waitress")
@@ -27,6 +28,7 @@ class Progress:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._process = os.getpid()
+        self._tell(obeys=True)
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         self._tell(collected=[item.nodeid for item in session.items])
@@ -55,6 +57,7 @@ class Recorder:
         self._cell = cell
         self._phases: list[pytest.TestReport] = []
         self._reruns = 0
+        self._running = ""
         self._process = os.getpid()
         self._found: dict[str, pytest.Item] = {}
 
@@ -71,19 +74,20 @@ class Recorder:
         for nodeid in self._found.keys() - kept:
             self._record_collection(nodeid, "failed", "it was collected, and dropped without being deselected")
 
-    def pytest_runtest_logstart(self) -> None:
-        self._phases = []
-        self._reruns = 0
+    def pytest_runtest_logstart(self, nodeid: str) -> None:
+        """A test that is run again starts anew under the same name."""
+        if nodeid != self._running:
+            self._reruns = 0
+        self._running, self._phases = nodeid, []
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        if str(report.outcome) == "rerun":
-            self._reruns += 1
-            self._phases = []
-        else:
-            self._phases.append(report)
+        self._phases.append(report)
 
     def pytest_runtest_logfinish(self, nodeid: str) -> None:
         if not self._phases or os.getpid() != self._process:
+            return
+        if any(str(phase.outcome) == "rerun" for phase in self._phases):
+            self._reruns += 1
             return
         start, stop = self._phases[0].start, self._phases[-1].stop
         fixed = {"test": nodeid, **_ending(self._phases), **self._common(start, stop)}
@@ -94,7 +98,12 @@ class Recorder:
         sections = list(self._phases[-1].user_properties)
         if any(name == "model" for name, _ in sections) and not any(name == "system" for name, _ in sections):
             sections.append(("system", _system()))
-        records.append(self._path, records.compose(fixed, sections))
+        try:
+            records.append(self._path, records.compose(fixed, sections))
+        except QualificationError as error:
+            broken = {"outcome": "failed", "phase": "call", "reason": str(error)}
+            records.append(self._path, records.compose({**fixed, **broken}, ()))
+            raise
 
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
         """A module that cannot be collected, or skips itself as a whole, has a record of its own."""

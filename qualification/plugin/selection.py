@@ -22,10 +22,20 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    _allow_reruns(config, items)
     for item in items:
         marks = {mark.name for mark in item.iter_markers()}
         if (marks & WET or _live(config) in item.path.parents) and not marks & SEPARATE:
             item.add_marker(pytest.mark.wet)
+
+
+def _allow_reruns(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """As often as the cell's group allows, and never after an assertion; what a test says of itself does not count."""
+    cell = config.stash[CELL]
+    if cell and cell.reruns:
+        never = [AssertionError, pytest.fail.Exception]
+        for item in items:
+            item.add_marker(pytest.mark.flaky(reruns=cell.reruns, rerun_except=never), append=False)
 
 
 def _live(config: pytest.Config) -> Path:

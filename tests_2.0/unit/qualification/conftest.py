@@ -10,7 +10,7 @@ import pytest
 from hypothesis import settings
 
 from qualification import journal, plan, records, verdict
-from qualification.matrix import Tier
+from qualification.declared import Quarantined, Tier
 from qualification.plan import Cell, Inputs, Plan, Required
 from qualification.portfolio import Model
 
@@ -57,10 +57,16 @@ class Build:
         }
         return Cell(**{**given, **changes})
 
-    def plan(self, *cells: Cell, **required: Any) -> Plan:
-        given = {"pythons": (), "tiers": (), "groups": tuple(dict.fromkeys(cell.group for cell in cells)), "families": ()}
+    def plan(self, *cells: Cell, quarantine: tuple[Quarantined, ...] = (), **required: Any) -> Plan:
+        given = {
+            "pythons": (),
+            "tiers": (),
+            "groups": tuple(dict.fromkeys(cell.group for cell in cells)),
+            "families": (),
+            "flaky": 1,
+        }
         inputs = Inputs("a" * 64, "b" * 64, None, "mlxk-2.0.0-py3-none-any.whl", "c" * 64)
-        return Plan("release", "About.", "64gb", self.tiers, inputs, Required(**{**given, **required}), cells)
+        return Plan("release", "About.", "64gb", self.tiers, inputs, Required(**{**given, **required}), cells, quarantine)
 
     @staticmethod
     def record(test: str = "tests_2.0/live/test_a.py::test_it", **changes: Any) -> dict[str, Any]:
@@ -109,6 +115,7 @@ class Run:
         """Appends one test record, and gives the bytes that it added."""
         before = self.tests.stat().st_size if self.tests.exists() else 0
         told = {"failed": {"outcome": "failed", "reason": "assert 1 == 2"}, "debt": {"outcome": "skipped", "reason": "no hub"}}
+        told["quarantined"], told["flaky"] = told["failed"], {"reruns": 1}
         record = Build.record(f"tests_2.0/live/test_a.py::test_{number}", cell=cell, attempt=attempt, **told.get(outcome, {}))
         records.append(self.tests, record)
         return self.tests.read_bytes()[before:]

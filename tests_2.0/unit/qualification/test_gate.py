@@ -7,6 +7,7 @@ from typing import Any, get_args
 import pytest
 
 from qualification import gate, portfolio
+from qualification.declared import Quarantined
 from qualification.gate import Decision, Facts
 
 GIB = 1 << 30
@@ -126,13 +127,15 @@ def test_refusals_come_in_their_order_and_no_code_is_left_out(build: Any) -> Non
     """From a cell that nothing suits, one obstacle after another is taken away."""
     model, small = build.model(size_bytes=40 * GIB), build.model(size_bytes=2 * GIB)
     cell = {"tier": "16gb", "python": "3.10", "model": model}
-    facts: dict[str, Any] = {"selected": frozenset(), "available_bytes": GIB}
+    known = Quarantined("al", "it hangs", "#1", "2026-02-01", cell="text")
+    facts: dict[str, Any] = {"selected": frozenset(), "available_bytes": GIB, "quarantine": (known,)}
     codes = []
 
     for cell_change, fact_change in [
         ({}, {}),
         ({}, {"selected": None}),
         ({"tier": None}, {}),
+        ({}, {"quarantine": ()}),
         ({"python": "3.12"}, {}),
         ({"model": small}, {}),
         ({}, {"available_bytes": FREE}),
@@ -141,5 +144,5 @@ def test_refusals_come_in_their_order_and_no_code_is_left_out(build: Any) -> Non
         facts |= fact_change
         codes.append(gate.decide(build.cell(**cell), _facts(build, **facts)).code)
 
-    assert codes == ["not_selected", "tier_elsewhere", "python_missing", "ram", "memory_busy", "runs"]
+    assert codes == ["not_selected", "tier_elsewhere", "quarantined", "python_missing", "ram", "memory_busy", "runs"]
     assert set(codes) == set(get_args(gate.Code))

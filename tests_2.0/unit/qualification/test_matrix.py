@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from qualification import matrix
-from qualification.errors import MatrixError
+from qualification import declared, matrix
+from qualification.errors import MatrixError, nearest
 
 MATRIX = """\
 matrix: 1
@@ -30,7 +30,7 @@ require: {pythons: all, tiers: [this, 16gb], groups: [unit, text], text: ">= 3 f
 PROJECT = Path(__file__).parents[3]
 
 
-def _load(folder: Path, content: str | bytes) -> matrix.Matrix:
+def _load(folder: Path, content: str | bytes) -> declared.Matrix:
     path = folder / "m.yaml"
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
     return matrix.load(path)
@@ -48,15 +48,15 @@ def test_every_declaration_arrives_in_its_unit(tmp_path: Path) -> None:
     assert (loaded.name, loaded.about, loaded.source) == ("m", "What must hold.", "minted")
     assert (loaded.pythons, loaded.dependencies) == (("3.10", "3.12"), ("locked", "latest"))
     assert loaded.tiers == (
-        matrix.Tier("16gb", 17_179_869_184, 0.4, 0.7, 4_294_967_296),
-        matrix.Tier("32gb", 34_359_738_368, 0.5, 0.7, 4_294_967_296),
+        declared.Tier("16gb", 17_179_869_184, 0.4, 0.7, 4_294_967_296),
+        declared.Tier("32gb", 34_359_738_368, 0.5, 0.7, 4_294_967_296),
     )
     assert loaded.groups == (
-        matrix.Group("unit", "wet", ("tests/unit",), None, None, ("python", "dependencies"), "blocker", 90.0),
-        matrix.Group("text", "wet", ("tests/live",), "live_e2e", "text", ("tier",), "major", 600.0),
-        matrix.Group("pull", "separate", ("tests/live",), None, None, (), "minor", 600.0),
+        declared.Group("unit", "wet", ("tests/unit",), None, None, ("python", "dependencies"), "blocker", 90.0),
+        declared.Group("text", "wet", ("tests/live",), "live_e2e", "text", ("tier",), "major", 600.0),
+        declared.Group("pull", "separate", ("tests/live",), None, None, (), "minor", 600.0),
     )
-    assert loaded.require == matrix.Require(("3.10", "3.12"), ("this", "16gb"), ("unit", "text"), (("text", 3),))
+    assert loaded.require == declared.Require(("3.10", "3.12"), ("this", "16gb"), ("unit", "text"), (("text", 3),))
 
 
 def test_the_hash_is_that_of_the_files_bytes(tmp_path: Path) -> None:
@@ -120,7 +120,7 @@ def test_a_shipped_matrix_loads(path: Path) -> None:
             "m.yaml:11: groups.text.for_each: 'portfolio.txt' is not known here; did you mean 'portfolio.text'?",
         ),
         ("minor", "miner", "m.yaml:12: groups.pull.gate: 'miner' is not known here; did you mean 'minor'?"),
-        ("latest]", "lowest]", "m.yaml:4: dependencies[1]: 'lowest' is not known here; did you mean 'latest'?"),
+        ("latest]", "lates]", "m.yaml:4: dependencies[1]: 'lates' is not known here; did you mean 'latest'?"),
         # twice
         ("about: What must hold.", "matrix: 1", "m.yaml:2: 'matrix' stands here a second time"),
         ("  pull:", "  unit:", "m.yaml:12: 'unit' stands here a second time"),
@@ -169,7 +169,8 @@ def test_a_shipped_matrix_loads(path: Path) -> None:
         (
             "{process: separate",
             "{<<: {gate: minor}, process: separate",
-            "m.yaml:12: unknown key '<<' in groups.pull; valid here: cpu, for_each, gate, marks, over, process, tests, timeout",
+            "m.yaml:12: unknown key '<<' in groups.pull; valid here: cpu, exclusive, for_each, gate, marks, "
+            "memory, needs, over, process, reruns, tests, timeout",
         ),
         (
             "What",
@@ -197,8 +198,8 @@ def test_one_wrong_thing_gives_one_sentence_with_its_line(tmp_path: Path, right:
 @pytest.mark.parametrize(
     ("content", "refusal"),
     [
-        (b"", "m.yaml:1: the matrix is empty; matrices/smoke.yaml shows what one looks like"),
-        (b"# nothing yet\n", "m.yaml:1: the matrix is empty; matrices/smoke.yaml shows what one looks like"),
+        (b"", "m.yaml:1: the matrix is empty; docs/matrices.md shows what one looks like"),
+        (b"# nothing yet\n", "m.yaml:1: the matrix is empty; docs/matrices.md shows what one looks like"),
         (b"- matrix\n", "m.yaml:1: the matrix: a list stands where a mapping belongs"),
         (b"matrix\n", "m.yaml:1: the matrix: text stands where a mapping belongs"),
         (b"matrix: 1\nabout: caf\xe9\n", "m.yaml:2: the matrix is not UTF-8: the byte 0xe9 stands here"),
@@ -245,4 +246,4 @@ def test_a_byte_order_mark_and_a_date_in_a_sentence_are_no_obstacle(tmp_path: Pa
 def test_a_name_that_is_like_nothing_gets_a_short_list_of_what_is_valid() -> None:
     valid = [f"cell{number:02}" for number in range(15)]
 
-    assert matrix.nearest("zzz", valid) == "; valid here: " + ", ".join(valid[:12]) + " and 3 more"
+    assert nearest("zzz", valid) == "; valid here: " + ", ".join(valid[:12]) + " and 3 more"

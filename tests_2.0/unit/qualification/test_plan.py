@@ -16,8 +16,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from qualification import matrix, plan
+from qualification.declared import Axis, Gate, Group, Matrix, Modality, Process, Require, Tier
 from qualification.errors import BundleError, UsageError
-from qualification.matrix import Axis, Gate, Group, Matrix, Modality, Process, Require, Tier
 from qualification.plan import Inputs, Plan
 from qualification.portfolio import Model, Origin
 

@@ -1,4 +1,4 @@
-"""A small project of its own for each test, examined end to end by the harness's own commands."""
+"""Small projects that tests make, examined end to end by the harness's own commands."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import os
 import subprocess
 import sys
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,16 +27,20 @@ matrix: 1
 about: A project that a test made.
 pythons: ["{VERSION}"]
 tiers:
-  16gb: {{ram: 16 GiB, text_budget: 40%%, vision_limit: 70%%, audio_floor: 4 GiB}}
+  16gb: {{ram: 16 GiB, text_budget: 40%, vision_limit: 70%, audio_floor: 4 GiB}}
 portfolio: {{source: minted}}
 groups:
-  first: {{process: %s, tests: [tests/test_first.py], over: [python], gate: blocker, timeout: %s}}
-%s
-require: {{pythons: all, tiers: [this]}}
 """
 
 
-SECOND = "  second: {process: wet, tests: [tests/test_second.py], over: [python], gate: blocker%s}"
+@dataclass(frozen=True)
+class Group:
+    """``code`` is its one test module; ``keys`` are further keys of the group in the matrix, as YAML writes them."""
+
+    code: str
+    process: str = "wet"
+    keys: str = ""
+    conftest: str = ""
 
 
 @dataclass(frozen=True)
@@ -49,25 +53,33 @@ class Project:
     def reports(self) -> Path:
         return self.root / "reports"
 
+    @property
+    def matrix(self) -> Path:
+        return self.root / "matrix.yaml"
+
+    def tests(self, group: str = "first") -> Path:
+        return self.root / f"tests/{group}/test_{group}.py"
+
     def environment(self) -> dict[str, str]:
         return {**os.environ, "TMPDIR": str(self.root / "tmp"), "PROJECT_OF_TEST": str(self.root)}
 
     def plan(self) -> None:
-        assert main(["plan", str(self.root / "matrix.yaml"), "--project", str(self.root), "--begin", str(self.reports)]) == 0
+        assert main(["plan", str(self.matrix), "--project", str(self.root), "--begin", str(self.reports)]) == 0
 
     def run_command(self) -> list[str]:
         here = ["--environment", ENVIRONMENT, "--python", sys.executable]
         return [sys.executable, "-m", "qualification", "run", "reports/latest", *here]
 
     def run(self, *options: str) -> None:
-        subprocess.run([*self.run_command(), *options], cwd=self.root, env=self.environment(), timeout=100, check=True)
+        subprocess.run([*self.run_command(), *options], cwd=self.root, env=self.environment(), timeout=110, check=True)
 
-    def verdict(self) -> tuple[int, dict[str, Any], str]:
+    def verdict(self, bundle: Path | None = None) -> tuple[int, dict[str, Any], str]:
         """Exit code, ``verdict.json`` and what a person reads."""
+        bundle = bundle or self.reports / "latest"
         said = io.StringIO()
         with redirect_stdout(said):
-            code = main(["verdict", str(self.reports / "latest")])
-        return code, json.loads((self.reports / "latest/verdict.json").read_text(encoding="utf-8")), said.getvalue()
+            code = main(["verdict", str(bundle)])
+        return code, json.loads((bundle / "verdict.json").read_text(encoding="utf-8")), said.getvalue()
 
     def examine(self) -> tuple[int, dict[str, Any], str]:
         self.plan()
@@ -93,21 +105,44 @@ class Project:
         return list((self.root / "tmp").iterdir())
 
 
+def make_project(root: Path, groups: Mapping[str, Group], settings: str = "", options: str = "") -> Project:
+    """Writes a project; ``settings`` are lines of pytest's own, ``options`` what it adds to every pytest of its own."""
+    (root / "tmp").mkdir(parents=True)
+    added = ", ".join(f'"{option}"' for option in [*options.split(), "--import-mode=importlib", "-p", "qualification.plugin"])
+    (root / "pyproject.toml").write_text(f"[tool.pytest.ini_options]\naddopts = [{added}]\n{settings}\n")
+    lines = []
+    for name, group in groups.items():
+        folder = root / "tests" / name
+        folder.mkdir(parents=True)
+        (folder / f"test_{name}.py").write_text(textwrap.dedent(group.code))
+        if group.conftest:
+            (folder / "conftest.py").write_text(textwrap.dedent(group.conftest))
+        keys = f", {group.keys}" if group.keys else ""
+        lines.append(f"  {name}: {{process: {group.process}, tests: [tests/{name}], over: [python], gate: blocker{keys}}}")
+    (root / "matrix.yaml").write_text(MATRIX + "\n".join(lines) + "\nrequire: {pythons: all, tiers: [this]}\n")
+    return Project(root)
+
+
 @pytest.fixture
 def project(tmp_path: Path) -> Callable[..., Project]:
     """``project("…")`` makes a project whose first group holds that code; a second group, if asked for, always passes."""
 
     def make(first: str, process: str = "wet", timeout: str = "60 s", second: bool = False, cpu: bool = False) -> Project:
-        root = tmp_path / "project"
-        (root / "tests").mkdir(parents=True)
-        (root / "tmp").mkdir()
-        (root / "pyproject.toml").write_text(
-            '[tool.pytest.ini_options]\naddopts = ["--import-mode=importlib", "-p", "qualification.plugin"]\n'
-        )
         beside = ", cpu: true" if cpu else ""
-        (root / "matrix.yaml").write_text(MATRIX % (process, timeout + beside, SECOND % beside if second else ""))
-        (root / "tests/test_first.py").write_text(textwrap.dedent(first))
-        (root / "tests/test_second.py").write_text("def test_of_the_second_group():\n    assert True\n")
-        return Project(root)
+        groups = {"first": Group(first, process, f"timeout: {timeout}{beside}")}
+        if second:
+            groups["second"] = Group("def test_of_the_second_group():\n    assert True\n", keys=beside.removeprefix(", "))
+        return make_project(tmp_path / "project", groups)
 
     return make
+
+
+@pytest.fixture(scope="session")
+def made() -> Any:
+    """The makers, for tests that share a project: ``made.project(root, groups)`` and ``made.group(code)``."""
+
+    class Made:
+        project = staticmethod(make_project)
+        group = Group
+
+    return Made

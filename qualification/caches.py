@@ -1,0 +1,31 @@
+"""Tells whether a hub cache is as it was: names, sizes and times of everything in it, and no content."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+Fingerprint = Mapping[str, tuple[int, int]]
+"""Size in bytes and time of change in nanoseconds by path below the cache."""
+
+
+def fingerprint(hub: Path | None) -> Fingerprint:
+    """Of every file, link and folder below ``hub``; nothing where there is none."""
+    found: dict[str, tuple[int, int]] = {}
+    for folder, folders, files in os.walk(hub) if hub else ():
+        for name in (*folders, *files):
+            path = Path(folder, name)
+            try:
+                state = path.lstat()
+            except FileNotFoundError:  # somebody else took it away while we looked
+                continue
+            found[path.relative_to(str(hub)).as_posix()] = (state.st_size, state.st_mtime_ns)
+    return found
+
+
+def changes(before: Fingerprint, after: Fingerprint) -> tuple[str, ...]:
+    """What was added, removed or changed, by path. A folder's own size and time are left to what happened in it."""
+    names = sorted(name for name in before.keys() | after.keys() if before.get(name) != after.get(name))
+    inside = {parent.as_posix() for name in names for parent in Path(name).parents}
+    return tuple(name for name in names if name not in inside)
