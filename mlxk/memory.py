@@ -44,6 +44,11 @@ def linux_available_bytes(read: Read = lambda path: path.read_text(encoding="utf
     return min((value for value in found if value is not None), default=None)
 
 
+def for_prompts(available: int | None) -> int:
+    """How much of it may hold what was read before, for prompts that begin in the same way: an eighth, and 8 GiB at most."""
+    return min(8 << 30, (available if available is not None else 8 << 30) // 8)
+
+
 def check_fits(name: str, weights_bytes: int, available: int | None) -> None:
     """Raise InsufficientMemory, with both numbers, where the model cannot fit."""
     needed = needed_bytes(weights_bytes)

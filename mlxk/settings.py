@@ -17,6 +17,33 @@ def hub_cache() -> Path:
     return base / "huggingface" / "hub"
 
 
+def hub_endpoint() -> str:
+    """Where the Hub is: huggingface.co, or what HF_ENDPOINT names."""
+    return os.environ.get("HF_ENDPOINT") or "https://huggingface.co"
+
+
+def hub_token() -> str | None:
+    """Who we are to the Hub: HF_TOKEN, else the older name of it, else the file that `hf auth login` writes."""
+    if token := os.environ.get("HF_TOKEN") or os.environ.get("HUGGINGFACE_HUB_TOKEN"):
+        return token.strip()
+    home = Path(os.environ.get("HF_HOME") or hub_cache().parent).expanduser()
+    try:
+        return Path(os.environ.get("HF_TOKEN_PATH") or home / "token").read_text(encoding="utf-8").strip() or None
+    except (OSError, UnicodeDecodeError):
+        return None
+
+
+def hub_offline() -> bool:
+    return os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "ON", "YES", "TRUE")
+
+
+def prepare_hub_client() -> None:
+    """Keep the client from asking what we did not ask for; it reads these variables when it is imported."""
+    os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
+    os.environ["HF_HUB_DISABLE_UPDATE_CHECK"] = "1"
+    os.environ["HF_HUB_DISABLE_IMPLICIT_TOKEN"] = "1"
+
+
 def workspace_home() -> Path | None:
     """The folder whose sub-folders are workspaces, if the user has one."""
     home = os.environ.get("MLXK_WORKSPACE_HOME")
@@ -31,6 +58,17 @@ def colour_wanted() -> bool:
 def debug() -> bool:
     """Whether a traceback may be shown."""
     return os.environ.get("MLXK2_DEBUG", "") not in ("", "0")
+
+
+def server_defaults() -> dict[str, object]:
+    """What the environment says of options of ``serve`` that are not given, by their names; words, as on the command line."""
+    names = ("host", "port", "log_level", "max_tokens", "api_key")
+    found: dict[str, object] = {name: value for name in names if (value := os.environ.get(f"MLXK2_{name.upper()}"))}
+    if model := os.environ.get("MLXK2_PRELOAD_MODEL"):
+        found["model"] = model
+    if os.environ.get("MLXK2_LOG_JSON", "") not in ("", "0"):
+        found["log_json"] = True
+    return found
 
 
 def prepare_ml_libraries() -> None:

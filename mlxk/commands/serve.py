@@ -4,30 +4,43 @@ from __future__ import annotations
 
 import argparse
 import ipaddress
-import logging
+import math
 import os
 import signal
 import sys
-from typing import Any
 
 from mlxk import engines, run, settings
-from mlxk.commands.options import whole
+from mlxk.commands.options import number, whole
 from mlxk.compatibility import MlxLm
 from mlxk.errors import UsageError
 from mlxk.library import Library
 from mlxk.output import Result, exit_code, notice, show_result
+from mlxk.server import logs
 from mlxk.server.app import Policy, make_app
 from mlxk.server.lifecycle import Server, bind
 from mlxk.server.worker import Limits, Worker
 
+_LIMITS = Limits()
+_LEVELS = ("debug", "info", "warning", "error")
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--model", help="load it before the first request; others are still served on demand")
-    parser.add_argument("--host", default="127.0.0.1", help="any but loopback needs --api-key; default %(default)s")
-    parser.add_argument("--port", type=whole(0, 65535), default=8000, help="0 takes a free one; default %(default)s")
-    parser.add_argument("--max-tokens", type=whole(1), metavar="N", help="for requests that set no bound of their own")
-    parser.add_argument("--log-level", choices=["debug", "info", "warning", "error"], default="info")
-    parser.add_argument("--api-key", metavar="KEY", help="what clients must send as a bearer token")
+    add = parser.add_argument
+    add("--model", help="load it before the first request; others are still served on demand")
+    add("--host", default="127.0.0.1", help="any but loopback needs --api-key; default %(default)s")
+    add("--port", type=whole(0, 65535), default=8000, help="0 takes a free one; default %(default)s")
+    add("--api-key", metavar="KEY", help="what clients must send as a bearer token; better in MLXK2_API_KEY")
+    add("--allow-origin", action="append", default=[], metavar="URL", help="a web page that may read answers; repeatable")
+    add("--max-tokens", type=whole(1), metavar="N", help="for requests that set no bound of their own")
+    together, waiting = _LIMITS.together, _LIMITS.waiting
+    add("--concurrency", type=whole(1, 64), default=together, metavar="N", help="answers made together; default %(default)s")
+    add("--queue", type=whole(1, 512), default=waiting, metavar="N", help="requests that may wait; default %(default)s")
+    add("--prompt-cache", type=whole(0), metavar="MB", help="memory for what was read before; default: an eighth of what is free")
+    add("--request-timeout", type=number(0.001, 1e6), metavar="S", help="fail what takes longer; default: never")
+    add("--idle-unload", type=number(0.001, 1e6), metavar="S", help="unload a model that nobody asks for; default: never")
+    add("--log-level", type=_level, default="info", metavar="LEVEL", help=f"{', '.join(_LEVELS)}; default %(default)s")
+    add("--log-json", action="store_true", help="one JSON object on each line of the log, which is on stderr")
+    parser.set_defaults(**settings.server_defaults())
 
 
 def execute(arguments: argparse.Namespace) -> int:
@@ -36,11 +49,12 @@ def execute(arguments: argparse.Namespace) -> int:
         raise UsageError(f"{arguments.host} can be reached by others. Add --api-key, or stay on 127.0.0.1.")
     library = Library(settings.hub_cache(), MlxLm.installed())
     model = run.admit(library, arguments.model) if arguments.model else None
-    _configure_logging(arguments.log_level)
-    limits = Limits()
+    logs.configure(arguments.log_level, as_json=arguments.log_json, secret=arguments.api_key)
+    limits = _limits(arguments)
     worker = Worker(engines.load, engines.leave_thread, limits)
-    policy = Policy(loopback, arguments.api_key, arguments.max_tokens)
-    server = Server(make_app(library, worker, policy), bind(arguments.host, arguments.port), limits.waiting + limits.together)
+    policy = Policy(loopback, arguments.api_key, arguments.max_tokens, allowed_origins=tuple(arguments.allow_origin))
+    app = make_app(library, worker, policy)
+    server = Server(app, bind(arguments.host, arguments.port), limits.waiting + limits.together)
     server.start()
     server.take_signals()
     show_result("serve", _announcement(server, model.name if model else None), as_json=arguments.json)
@@ -51,32 +65,27 @@ def execute(arguments: argparse.Namespace) -> int:
     return _end(worker, server.signals)
 
 
+def _limits(arguments: argparse.Namespace) -> Limits:
+    return Limits(
+        waiting=arguments.queue,
+        together=arguments.concurrency,
+        prompt_cache_bytes=None if arguments.prompt_cache is None else arguments.prompt_cache << 20,
+        request_s=arguments.request_timeout or math.inf,
+        idle_s=arguments.idle_unload,
+    )
+
+
+def _level(text: str) -> str:
+    if text.lower() not in _LEVELS:
+        raise argparse.ArgumentTypeError(f"{text!r} is none of {', '.join(_LEVELS)}")
+    return text.lower()
+
+
 def _is_loopback(host: str) -> bool:
     try:
         return host == "localhost" or ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
-
-
-def _configure_logging(level: str) -> None:
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(LogFormatter("[%(levelname)s] %(message)s"))
-    logging.getLogger().addHandler(handler)
-    logging.getLogger("mlxk").setLevel(level.upper())
-    logging.getLogger("waitress.queue").setLevel("ERROR")
-
-
-_CONTROLS = {code: f"\\x{code:02x}" for code in (*range(0x20), *range(0x7F, 0xA0))}
-
-
-class LogFormatter(logging.Formatter):
-    """One line for each message, whatever a client put into it. Tracebacks only where asked for; the exception itself always."""
-
-    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - the name is logging's
-        return super().formatMessage(record).translate(_CONTROLS)
-
-    def formatException(self, ei: Any) -> str:  # noqa: N802 - the name is logging's
-        return super().formatException(ei) if settings.debug() else f"{ei[0].__name__}: {ei[1]}"
 
 
 def _announcement(server: Server, model: str | None) -> Result:

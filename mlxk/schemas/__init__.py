@@ -15,6 +15,11 @@ def output() -> dict[str, Any]:
     return schema
 
 
+def openapi() -> bytes:
+    """The description of the server's API, as it is served."""
+    return get_data(__name__, "openapi.json") or b""
+
+
 def definition(name: str) -> dict[str, Any] | None:
     """The schema of one part of it by the name of its definition, complete in itself; None if there is no such part."""
     whole = output()

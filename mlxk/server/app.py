@@ -9,25 +9,28 @@ import logging
 import re
 import time
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote, urlsplit
 
 from bottle import Bottle, HTTPError, HTTPResponse, request, response  # type: ignore[import-untyped]
 
-from mlxk import cache, engines, settings
-from mlxk.engines import Event, Finished, Reasoning, Text
+from mlxk import cache, schemas, settings
 from mlxk.errors import MlxkError, ModelNotFound, RequestError
 from mlxk.library import Library, Model
-from mlxk.server import replies
+from mlxk.server import answers as answering
+from mlxk.server import metrics, replies
+from mlxk.server.answers import Client, EventStream
+from mlxk.server.replies import ChatShape, TextShape
 from mlxk.server.requests import Asked, parse_chat, parse_completion
-from mlxk.server.worker import Silence, Ticket, Worker
+from mlxk.server.worker import Worker
 
 log = logging.getLogger(__name__)
 
 _REQUEST_ID = re.compile(r"[\w.-]{1,128}")
 _LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
+_PREFLIGHT = {"Access-Control-Allow-Methods": "GET, POST", "Access-Control-Allow-Headers": "Authorization, Content-Type"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,34 +45,47 @@ class Policy:
     api_key: str | None = None
     default_max_tokens: int | None = None
     keepalive_s: float = 15.0
+    allowed_origins: tuple[str, ...] = ()
+
+    def cors(self, environ: Mapping[str, Any]) -> list[tuple[str, str]]:
+        """What lets a page of an origin that was allowed read the answer; others are told nothing."""
+        origin = environ.get("HTTP_ORIGIN", "")
+        return [("Access-Control-Allow-Origin", origin), ("Vary", "Origin")] if origin in self.allowed_origins else []
 
 
 def make_app(library: Library, worker: Worker, policy: Policy) -> Callable[..., Iterable[bytes]]:
     app = Bottle()
-    service = _Service(library, worker, policy)
+    counted = metrics.Metrics()
+    service = _Service(library, worker, policy, counted)
     app.add_hook("before_request", service.guard)
     app.get("/health", callback=_answering(service.health))
+    app.get("/metrics", callback=_answering(service.metrics))
+    app.get("/openapi.json", callback=_answering(service.openapi))
     for prefix in ("/v1", ""):
         app.get(f"{prefix}/models", callback=_answering(service.models))
         app.get(f"{prefix}/models/<name:path>", callback=_answering(service.model))
         app.post(f"{prefix}/chat/completions", callback=_answering(service.chat))
         app.post(f"{prefix}/completions", callback=_answering(service.completion))
     app.default_error_handler = _bottle_error
-    return _with_request_id(app)
+    return _observed(app, counted, policy)
 
 
 class _Service:
-    def __init__(self, library: Library, worker: Worker, policy: Policy) -> None:
+    def __init__(self, library: Library, worker: Worker, policy: Policy, counted: metrics.Metrics) -> None:
         self._library = library
         self._worker = worker
         self._policy = policy
+        self._metrics = counted
         self._started = time.monotonic()
 
     def guard(self) -> None:
         """Before every request, whether its path exists or not."""
+        if request.method == "OPTIONS" and self._policy.cors(request.environ):
+            raise HTTPResponse(status=204, headers=_PREFLIGHT)
         if self._policy.loopback_only:
             _check_name("Host", request.environ.get("HTTP_HOST", ""))
-            if origin := request.environ.get("HTTP_ORIGIN"):
+            origin = request.environ.get("HTTP_ORIGIN")
+            if origin and origin not in self._policy.allowed_origins:
                 _check_name("Origin", urlsplit(origin).netloc)
         if self._policy.api_key is not None and request.path != "/health":
             scheme, _, given = request.environ.get("HTTP_AUTHORIZATION", "").partition(" ")
@@ -98,26 +114,38 @@ class _Service:
             raise ModelNotFound(f"{model.name} cannot be served. {model.reason}")
         return _json(self._model_object(model))
 
-    def chat(self) -> HTTPResponse | _EventStream:
-        return self._answer(parse_chat(_json_body(), self._policy.default_max_tokens), replies.ChatShape)
+    def metrics(self) -> HTTPResponse:
+        worker = self._worker
+        gauges = {"mlxk_requests_active": worker.active, "mlxk_requests_waiting": worker.waiting}
+        text = self._metrics.text(gauges, worker.loaded.name if worker.loaded else None)
+        return HTTPResponse(text.encode(), 200, {"Content-Type": metrics.CONTENT_TYPE})
 
-    def completion(self) -> HTTPResponse | _EventStream:
-        return self._answer(parse_completion(_json_body(), self._policy.default_max_tokens), replies.TextShape)
+    def openapi(self) -> HTTPResponse:
+        return HTTPResponse(schemas.openapi(), 200, {"Content-Type": "application/json"})
 
-    def _answer(self, asked: Asked, form: type[replies.Shape]) -> HTTPResponse | _EventStream:
+    def chat(self) -> HTTPResponse | EventStream:
+        return self._answer(parse_chat(_json_body(), self._policy.default_max_tokens), ChatShape)
+
+    def completion(self) -> HTTPResponse | EventStream:
+        return self._answer(parse_completion(_json_body(), self._policy.default_max_tokens), TextShape)
+
+    def _answer(self, asked: Asked, form: type[ChatShape | TextShape]) -> HTTPResponse | EventStream:
         model = self._admit(asked.model)
-        tickets = self._worker.submit(model, asked.generations)
+        exchange = self._worker.submit(model, asked.generations)
+        shape = form(model.name, logprobs=asked.generations[0].top_logprobs is not None)
         gone = request.environ["waitress.client_disconnected"]
-        streams = [ticket.events(gone, self._policy.keepalive_s) for ticket in tickets]
-        shape = form(model.name)
+        client = Client(request.environ["mlxk.request_id"], gone, self._policy.keepalive_s)
         if asked.stream:
-            return _EventStream(tickets, _chunks(streams, shape, asked))
-        try:
-            answers = [engines.complete(event for event in events if not isinstance(event, Silence)) for events in streams]
-        finally:
-            _cancel(tickets)
-        whole = [answer for answer in answers if answer is not None]
-        return _json(shape.whole(whole)) if len(whole) == len(tickets) else HTTPResponse(status=499)
+            stream = EventStream(exchange, client, shape, asked, self._metrics.finished)
+            response.content_type = "text/event-stream; charset=utf-8"
+            response.set_header("Cache-Control", "no-cache")
+            response.set_header("X-Accel-Buffering", "no")
+            return stream
+        answers = answering.whole(exchange, client)
+        if answers is None:
+            return HTTPResponse(status=499)
+        self._metrics.finished(answers)
+        return _json(shape.whole(answers))
 
     def _admit(self, spec: str) -> Model:
         """The model asked for; nothing about the one in memory changes before it is known that this one can be loaded."""
@@ -132,62 +160,6 @@ class _Service:
         return replies.model_object(model, loaded=loaded is not None and loaded.snapshot == model.snapshot)
 
 
-class _EventStream:
-    """The body of a streamed answer. However it ends, read to its end or dropped before it began, its tickets are cancelled."""
-
-    def __init__(self, tickets: Sequence[Ticket], chunks: Iterator[bytes]) -> None:
-        self._tickets = tickets
-        self._chunks = chunks
-        try:
-            self._first = next(chunks, b"")  # waits until the prompt is accepted: until then a failure has a status of its own
-        except MlxkError:
-            self.close()
-            raise
-        response.content_type = "text/event-stream; charset=utf-8"
-        response.set_header("Cache-Control", "no-cache")
-        response.set_header("X-Accel-Buffering", "no")
-
-    def __iter__(self) -> Iterator[bytes]:
-        yield self._first
-        yield from self._chunks
-
-    def close(self) -> None:
-        _cancel(self._tickets)
-
-
-def _cancel(tickets: Iterable[Ticket]) -> None:
-    for ticket in tickets:
-        ticket.cancel()
-
-
-def _chunks(streams: Sequence[Iterator[Event | Silence]], shape: replies.Shape, asked: Asked) -> Iterator[bytes]:
-    """The opening, text, how it ended, usage if asked for, and the end; or an error, after which nothing comes."""
-    chunk = functools.partial(shape.chunk, include_usage=asked.include_usage)
-    if next(streams[0], None) is None:
-        return
-    opening = shape.opening()
-    yield chunk(0, opening, None) if opening is not None else replies.KEEPALIVE
-    finished = []
-    try:
-        for index, events in enumerate(streams):
-            for event in events:
-                if isinstance(event, (Text, Reasoning)):
-                    yield chunk(index, shape.part(event), None)
-                elif isinstance(event, Silence):
-                    yield replies.KEEPALIVE
-                elif isinstance(event, Finished):
-                    yield chunk(index, shape.part(None), event.finish_reason)
-                    finished.append(event)
-    except MlxkError as error:
-        log.warning("%s: %s", request.environ["mlxk.request_id"], error.message)
-        yield replies.event(replies.error_object(error))
-        return
-    if len(finished) == len(streams):
-        if asked.include_usage:
-            yield shape.usage_chunk(finished)
-        yield replies.LAST_EVENT
-
-
 def _answering(handler: Callable[..., Any]) -> Callable[..., Any]:
     """The boundary of a request: its failure is its own answer, and nobody else's."""
 
@@ -199,7 +171,8 @@ def _answering(handler: Callable[..., Any]) -> Callable[..., Any]:
             return _error(error)
         except Exception as error:  # the boundary of the request
             asked = request.environ["mlxk.asked"]
-            log.warning("%s failed: %s: %s", asked, type(error).__name__, error, exc_info=settings.debug())
+            about = {"request_id": request.environ["mlxk.request_id"]}
+            log.warning("%s failed: %s: %s", asked, type(error).__name__, error, exc_info=settings.debug(), extra=about)
             return _error(MlxkError("The server failed to answer; its log says why."))
 
     return answer
@@ -241,18 +214,23 @@ def _bottle_error(error: HTTPError) -> bytes:
     return json.dumps(replies.error_object(refusal)).encode()
 
 
-def _with_request_id(app: Callable[..., Iterable[bytes]]) -> Callable[..., Iterable[bytes]]:
-    """Give every answer the client's request id or one of ours, and log it as it begins."""
+def _observed(app: Callable[..., Iterable[bytes]], counted: metrics.Metrics, policy: Policy) -> Callable[..., Iterable[bytes]]:
+    """Give every answer the client's request id or one of ours; count it and log it as it begins."""
 
     def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         given = environ.get("HTTP_X_REQUEST_ID", "")
         environ["mlxk.request_id"] = request_id = given if _REQUEST_ID.fullmatch(given) else str(uuid.uuid4())
-        environ["mlxk.asked"] = f"{environ['REQUEST_METHOD']} {_quoted(environ['PATH_INFO'])}"
+        method, path = environ["REQUEST_METHOD"], _quoted(environ["PATH_INFO"])
+        environ["mlxk.asked"] = f"{method} {path}"
         began = time.monotonic()
 
         def start(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
-            log.info("%s %s %.0f ms %s", environ["mlxk.asked"], status[:3], 1000 * (time.monotonic() - began), request_id)
-            return start_response(status, [*headers, ("X-Request-Id", request_id)], exc_info)
+            code, duration_ms = int(status[:3]), round(1000 * (time.monotonic() - began), 1)
+            route = environ.get("bottle.route")
+            counted.answered(route.rule if route is not None else "other", code)
+            about = {"method": method, "path": path, "status": code, "duration_ms": duration_ms, "request_id": request_id}
+            log.info("%s %s %d %.0f ms", method, path, code, duration_ms, extra=about)
+            return start_response(status, [*headers, ("X-Request-Id", request_id), *policy.cors(environ)], exc_info)
 
         return app(environ, start)
 

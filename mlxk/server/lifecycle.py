@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import logging
+import os
 import resource
 import signal
 import socket
@@ -19,6 +21,8 @@ from waitress.task import ErrorTask  # type: ignore[import-untyped]
 
 from mlxk.errors import AddressUnavailable, RequestError
 from mlxk.server import replies
+
+log = logging.getLogger(__name__)
 
 MAX_BODY_BYTES = 8 << 20
 GRACE_S = 5.0
@@ -54,6 +58,7 @@ class Server:
     signals: list[int] = field(default_factory=list)
     _map: dict[int, Any] = field(default_factory=dict)
     _waitress: Any = None
+    _parent: int | None = None
     _ended: bool = False
     _turn_began: float = 0.0
 
@@ -75,9 +80,16 @@ class Server:
         self._waitress.channel_class = _Channel
 
     def take_signals(self) -> None:
-        """Let signals end it; from the main thread only."""
+        """Let signals end it, and the death of its parent, as of a terminal that is closed; from the main thread only.
+
+        Where SIGHUP is ignored, as nohup has it, the server is meant to live on.
+        """
+        self._parent = os.getppid()
         for number in _SIGNALS:
-            signal.signal(number, lambda received, frame: self.end(received))
+            if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
+                signal.signal(number, lambda received, frame: self.end(received))
+            else:
+                self._parent = None
 
     def end(self, received: int | None = None) -> None:
         """Ask ``run`` to return; from a signal handler or any thread."""

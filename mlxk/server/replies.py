@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
 import time
 import uuid
+from abc import ABC, abstractmethod
+from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
 
 from mlxk import __version__
-from mlxk.engines import Completion, Finished, Reasoning, Text
+from mlxk.engines import Chosen, Completion, Finished, Likelihood, Reasoning, Text
 from mlxk.errors import (
     ContextLengthExceeded,
     DeadlineExceeded,
@@ -74,40 +77,49 @@ def model_object(model: Model, *, loaded: bool) -> dict[str, Any]:
     }
 
 
-class Shape:
+class Shape(ABC):
     """How the parts of one answer look, and what they share. ``index`` counts the prompts of the request."""
 
     prefix: str
     kind: str
     chunk_kind: str
 
-    def __init__(self, model: str) -> None:
+    def __init__(self, model: str, *, logprobs: bool) -> None:
         self.model = model
         self.id = f"{self.prefix}-{uuid.uuid4().hex}"
         self.created = int(time.time())
+        self._logprobs = logprobs
 
-    def answer(self, answer: Completion) -> dict[str, Any]:
-        raise NotImplementedError
+    @abstractmethod
+    def answer(self, answer: Completion) -> dict[str, Any]: ...
 
+    @abstractmethod
     def part(self, part: Text | Reasoning | None) -> dict[str, Any]:
         """A piece of a stream; None is the empty one that says how it ended."""
-        raise NotImplementedError
+
+    @abstractmethod
+    def logprobs(self, index: int, tokens: Sequence[Chosen]) -> dict[str, Any]: ...
 
     def opening(self) -> dict[str, Any] | None:
         """What a stream begins with, if that is anything."""
         return None
 
     def whole(self, answers: Sequence[Completion]) -> dict[str, Any]:
-        choices = [_choice(index, self.answer(answer), answer.finish_reason) for index, answer in enumerate(answers)]
+        choices = [
+            self._choice(index, self.answer(answer), answer.tokens, answer.finish_reason) for index, answer in enumerate(answers)
+        ]
         return self._head(self.kind, choices) | _counts(answers)
 
-    def chunk(self, index: int, part: dict[str, Any], finish_reason: str | None, *, include_usage: bool) -> bytes:
-        """One event of the stream. With ``include_usage`` every chunk names it, as OpenAI's do."""
-        head = self._head(self.chunk_kind, [_choice(index, part, finish_reason)])
-        return event(head | ({"usage": None} if include_usage else {}))
+    def chunk(self, index: int, part: dict[str, Any], tokens: Sequence[Chosen] = (), ended: str | None = None) -> dict[str, Any]:
+        """One event of the stream."""
+        return self._head(self.chunk_kind, [self._choice(index, part, tokens, ended)])
 
-    def usage_chunk(self, finished: Sequence[Finished]) -> bytes:
-        return event(self._head(self.chunk_kind, []) | _counts(finished))
+    def usage_chunk(self, finished: Sequence[Finished]) -> dict[str, Any]:
+        return self._head(self.chunk_kind, []) | _counts(finished)
+
+    def _choice(self, index: int, content: dict[str, Any], tokens: Sequence[Chosen], ended: str | None) -> dict[str, Any]:
+        told = self.logprobs(index, tokens) if self._logprobs and (tokens or ended is None) else None
+        return {"index": index, **content, "logprobs": told, "finish_reason": ended}
 
     def _head(self, kind: str, choices: list[dict[str, Any]]) -> dict[str, Any]:
         return {
@@ -135,9 +147,17 @@ class ChatShape(Shape):
     def opening(self) -> dict[str, Any]:
         return {"delta": {"role": "assistant", "content": ""}}
 
+    def logprobs(self, index: int, tokens: Sequence[Chosen]) -> dict[str, Any]:
+        content = [_token(each.token) | {"top_logprobs": [_token(other) for other in each.top]} for each in tokens]
+        return {"content": content, "refusal": None}
+
 
 class TextShape(Shape):
     prefix, kind, chunk_kind = "cmpl", "text_completion", "text_completion"
+
+    def __init__(self, model: str, *, logprobs: bool) -> None:
+        super().__init__(model, logprobs=logprobs)
+        self._offsets: defaultdict[int, int] = defaultdict(int)  # characters of each answer whose tokens were told
 
     def answer(self, answer: Completion) -> dict[str, Any]:
         return {"text": answer.text} | ({"reasoning_content": answer.reasoning} if answer.reasoning else {})
@@ -147,18 +167,34 @@ class TextShape(Shape):
             return {"text": "", "reasoning_content": part.text}
         return {"text": part.text if part is not None else ""}
 
+    def logprobs(self, index: int, tokens: Sequence[Chosen]) -> dict[str, Any]:
+        ends = [*itertools.accumulate((len(each.token.token) for each in tokens), initial=self._offsets[index])]
+        self._offsets[index] = ends[-1]
+        return {
+            "tokens": [each.token.token for each in tokens],
+            "token_logprobs": [each.token.logprob for each in tokens],
+            "top_logprobs": [{other.token: other.logprob for other in each.top} for each in tokens],
+            "text_offset": ends[:-1],
+        }
 
-def _choice(index: int, content: dict[str, Any], finish_reason: str | None) -> dict[str, Any]:
-    return {"index": index, **content, "logprobs": None, "finish_reason": finish_reason}
+
+def _token(likelihood: Likelihood) -> dict[str, Any]:
+    """A token that is a part of a character only has no bytes that could be told from its text."""
+    text = likelihood.token
+    return {"token": text, "logprob": likelihood.logprob, "bytes": None if "\ufffd" in text else list(text.encode())}
 
 
 def _counts(finished: Sequence[Completion | Finished]) -> dict[str, Any]:
     """Tokens of all prompts together; the times of the last one."""
     prompt_tokens = sum(each.usage.prompt_tokens for each in finished)
     completion_tokens = sum(each.usage.completion_tokens for each in finished)
-    total_tokens = prompt_tokens + completion_tokens
     return {
-        "usage": {"prompt_tokens": prompt_tokens, "completion_tokens": completion_tokens, "total_tokens": total_tokens},
+        "usage": {
+            "prompt_tokens": prompt_tokens,
+            "completion_tokens": completion_tokens,
+            "total_tokens": prompt_tokens + completion_tokens,
+            "prompt_tokens_details": {"cached_tokens": sum(each.usage.cached_tokens for each in finished)},
+        },
         "timings": dataclasses.asdict(finished[-1].timings),
     }
 

@@ -14,6 +14,7 @@ from mlxk.errors import RequestError
 _DEFAULT = Sampling()
 _MOST_STOPS = 4  # as OpenAI's API has it
 _MOST_PROMPTS = 32  # in one request; each of them waits in the queue as a request of its own does
+_MOST_LOGPROBS, _MOST_TEXT_LOGPROBS = 20, 5  # as OpenAI's API has them, for chats and for texts
 _ROLES: Mapping[str, Role] = {"system": "system", "developer": "system", "user": "user", "assistant": "assistant"}
 
 # Fields that would change the answer if they were honoured, with the values that ask for nothing.
@@ -30,11 +31,7 @@ _NOT_SUPPORTED: Mapping[str, tuple[Any, ...]] = {
     "response_format": ({"type": "text"},),
     "modalities": (["text"],),
     "audio": (),
-    "logprobs": (False,),
-    "top_logprobs": (0,),
     "logit_bias": ({},),
-    "presence_penalty": (0,),
-    "frequency_penalty": (0,),
     "reasoning_effort": (),
     "verbosity": ("medium",),
     "web_search_options": (),
@@ -72,16 +69,22 @@ class Asked:
 def parse_chat(body: bytes, default_max_tokens: int | None = None) -> Asked:
     """Raises RequestError. A field that is null counts as absent."""
     fields = _Fields(_parse_object(body))
-    return _asked(fields, (_messages(fields.get("messages")),), default_max_tokens)
+    wanted, top = fields.flag("logprobs"), fields.whole("top_logprobs", 0, _MOST_LOGPROBS)
+    if top is not None and not wanted:
+        _refuse("top_logprobs", "top_logprobs goes with logprobs: true.")
+    return _asked(fields, (_messages(fields.get("messages")),), default_max_tokens, (top or 0) if wanted else None)
 
 
 def parse_completion(body: bytes, default_max_tokens: int | None = None) -> Asked:
     """The same for texts that are continued as they are."""
     fields = _Fields(_parse_object(body))
-    return _asked(fields, _prompts(fields.get("prompt")), default_max_tokens)
+    top = fields.whole("logprobs", 0, _MOST_TEXT_LOGPROBS)
+    return _asked(fields, _prompts(fields.get("prompt")), default_max_tokens, top)
 
 
-def _asked(fields: _Fields, prompts: Sequence[tuple[Message, ...] | str], default_max_tokens: int | None) -> Asked:
+def _asked(
+    fields: _Fields, prompts: Sequence[tuple[Message, ...] | str], default_max_tokens: int | None, top_logprobs: int | None
+) -> Asked:
     for name, harmless in _NOT_SUPPORTED.items():
         if (value := fields.get(name)) is not None and not any(_same(value, other) for other in harmless):
             _refuse(name, f"{name} is not supported by this server; leave it out.")
@@ -94,7 +97,7 @@ def _asked(fields: _Fields, prompts: Sequence[tuple[Message, ...] | str], defaul
     sampling = _sampling(fields)
     return Asked(
         model=fields.text("model"),
-        generations=tuple(Generation(prompt, max_tokens, stop, sampling) for prompt in prompts),
+        generations=tuple(Generation(prompt, max_tokens, stop, sampling, top_logprobs=top_logprobs) for prompt in prompts),
         stream=stream,
         include_usage=_Fields(options or {}, "stream_options.").flag("include_usage"),
     )
@@ -131,6 +134,8 @@ def _sampling(fields: _Fields) -> Sampling:
         min_p=fields.number("min_p", 0, 1, _DEFAULT.min_p),
         repetition_penalty=penalty,
         seed=fields.whole("seed", -(2**63)),
+        presence_penalty=fields.number("presence_penalty", -2, 2, _DEFAULT.presence_penalty),
+        frequency_penalty=fields.number("frequency_penalty", -2, 2, _DEFAULT.frequency_penalty),
     )
 
 
@@ -219,12 +224,12 @@ class _Fields:
             self._refuse(name, "must be true or false")
         return bool(value)
 
-    def whole(self, name: str, lowest: int) -> int | None:
+    def whole(self, name: str, lowest: int, highest: int = 2**64 - 1) -> int | None:
         value = self.get(name)
         if value is None:
             return None
-        if not isinstance(value, int) or isinstance(value, bool) or not lowest <= value < 2**64:
-            self._refuse(name, f"must be a whole number of at least {lowest}")
+        if not isinstance(value, int) or isinstance(value, bool) or not lowest <= value <= highest:
+            self._refuse(name, f"must be a whole number from {lowest} to {highest}")
         return value
 
     def number(self, name: str, lowest: float, highest: float, default: float) -> float:

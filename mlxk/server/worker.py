@@ -1,94 +1,41 @@
-"""The engine thread: the only one that touches a model. Others hand it requests and read events."""
+"""The engine thread: the only one that touches a model."""
 
 from __future__ import annotations
 
 import logging
 import math
-import queue
 import threading
-import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from mlxk import engines, settings
-from mlxk.engines import Batch, Engine, Event, Finished, Generation
-from mlxk.errors import DeadlineExceeded, MlxkError, Unavailable
+from mlxk.engines import Batch, Engine, Generation
+from mlxk.errors import MlxkError, Unavailable
 from mlxk.library import Model
+from mlxk.server.tickets import Exchange, Ticket
 
 log = logging.getLogger(__name__)
 
 State = Literal["ok", "loading", "stopping", "dead"]
 
-_POLL_S = 0.05  # how long a client that left can go unnoticed
 _RETRY_AFTER_S = 5
-
-
-@dataclass(frozen=True, slots=True)
-class Silence:
-    """Nothing has happened for a while, though the prompt is accepted."""
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
     """``waiting`` requests beside ``together`` that are answered at the same time.
 
-    A request that is not answered within ``request_s`` fails; a model that nobody has asked for during ``idle_s`` is unloaded.
+    ``prompt_cache_bytes`` None: a part of what is free when the model is loaded. A request that is not answered within
+    ``request_s`` fails; a model that nobody has asked for during ``idle_s`` is unloaded.
     """
 
     waiting: int = 64
     together: int = 8
-    prompt_cache_bytes: int = 1 << 30
+    prompt_cache_bytes: int | None = None
     request_s: float = math.inf
     idle_s: float | None = None
-
-
-class Ticket:
-    """One request on its way through the engine thread, as the thread that asked for it sees it."""
-
-    def __init__(self, model: Model, request: Generation, limit_s: float = math.inf) -> None:
-        self.model = model
-        self.request = request
-        self.ended = False
-        self._limit_s = limit_s
-        self._deadline = time.monotonic() + limit_s
-        self._events: queue.SimpleQueue[Event | MlxkError] = queue.SimpleQueue()
-        self._cancelled = False
-
-    def put(self, event: Event | MlxkError) -> None:
-        self.ended = isinstance(event, (Finished, MlxkError))
-        self._events.put(event)
-
-    def cancel(self) -> None:
-        """The engine stops at the next token, or never begins."""
-        self._cancelled = True
-
-    def cancelled(self) -> bool:
-        return self._cancelled
-
-    def events(self, gone: Callable[[], bool], silence_s: float) -> Iterator[Event | Silence]:
-        """What happens, until it is finished. Raises what went wrong; ends early, and cancels, once the client is gone."""
-        silent_since = math.inf
-        while not gone():
-            now = time.monotonic()
-            if now >= self._deadline:
-                self.cancel()
-                raise DeadlineExceeded(f"The answer was not complete after {self._limit_s:g} s, which is as long as it may take.")
-            try:
-                event = self._events.get(timeout=_POLL_S)
-            except queue.Empty:
-                if now - silent_since >= silence_s:
-                    silent_since = now
-                    yield Silence()
-                continue
-            if isinstance(event, MlxkError):
-                raise event
-            silent_since = now
-            yield event
-            if isinstance(event, Finished):
-                return
-        self.cancel()
 
 
 class Worker:
@@ -134,19 +81,19 @@ class Worker:
     def active(self) -> int:
         return len(self._active)
 
-    def submit(self, model: Model, requests: Sequence[Generation]) -> tuple[Ticket, ...]:
+    def submit(self, model: Model, requests: Sequence[Generation]) -> Exchange:
         """Take the requests, all of them, or raise Unavailable."""
-        tickets = tuple(Ticket(model, request, self._limits.request_s) for request in requests)
+        exchange = Exchange(model, requests, self._limits.request_s)
         with self._changed:
             if self.state in ("stopping", "dead"):
                 raise Unavailable(f"The server takes no more requests: its engine is {self.state}.")
             self._waiting = deque(other for other in self._waiting if not other.cancelled())
-            if len(self._waiting) + len(tickets) > self._limits.waiting:
+            if len(self._waiting) + len(requests) > self._limits.waiting:
                 message = f"{len(self._waiting)} requests are waiting already, and {self._limits.waiting} may. Try again later."
                 raise Unavailable(message, retry_after_s=_RETRY_AFTER_S)
-            self._waiting.extend(tickets)
+            self._waiting.extend(exchange.tickets)
             self._changed.notify()
-        return tickets
+        return exchange
 
     def close(self) -> None:
         """Take no more requests; those taken are still answered."""
@@ -239,8 +186,15 @@ class Worker:
         self._unload()
         log.info("Loading %s", model.name)
         self._engine = self._load(model)
-        self._batch = self._engine.batch(self._limits.prompt_cache_bytes)
+        self._batch = self._engine.batch(self._prompt_cache_bytes())
         self.loaded = model
+
+    def _prompt_cache_bytes(self) -> int:
+        if self._limits.prompt_cache_bytes is not None:
+            return self._limits.prompt_cache_bytes
+        from mlxk import memory  # noqa: PLC0415 - for loading only, as in the library
+
+        return memory.for_prompts(memory.available_bytes())
 
     def _unload(self) -> None:
         self._batch = None

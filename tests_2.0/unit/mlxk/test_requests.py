@@ -33,6 +33,10 @@ def test_every_field_that_is_honoured_arrives():
         top_k=3,
         min_p=0.1,
         repetition_penalty=1.2,
+        presence_penalty=-1,
+        frequency_penalty=2,
+        logprobs=True,
+        top_logprobs=20,
         seed=-1,
         stop=["a", "b"],
         stream=True,
@@ -41,7 +45,8 @@ def test_every_field_that_is_honoured_arrives():
 
     assert asked.generations[0].max_tokens == 7
     assert asked.generations[0].stop == ("a", "b")
-    assert asked.generations[0].sampling == Sampling(0.0, 0.5, 3, 0.1, 1.2, -1)
+    assert asked.generations[0].top_logprobs == 20
+    assert asked.generations[0].sampling == Sampling(0.0, 0.5, 3, 0.1, 1.2, -1, -1.0, 2.0)
     assert (asked.stream, asked.include_usage) == (True, True)
 
 
@@ -124,9 +129,11 @@ def test_the_developer_speaks_as_the_system_and_text_parts_are_lines():
         ({"presence_penalty": False}, "presence_penalty"),
         ({"tools": [{"type": "function"}]}, "tools"),
         ({"response_format": {"type": "json_object"}}, "response_format"),
-        ({"logprobs": True}, "logprobs"),
+        ({"top_logprobs": 3}, "top_logprobs"),
+        ({"logprobs": True, "top_logprobs": 21}, "top_logprobs"),
         ({"logit_bias": {"5": 1}}, "logit_bias"),
-        ({"presence_penalty": 0.5}, "presence_penalty"),
+        ({"presence_penalty": 2.5}, "presence_penalty"),
+        ({"frequency_penalty": -2.5}, "frequency_penalty"),
     ],
 )
 def test_the_field_to_blame_is_named(fields, param):
@@ -153,7 +160,9 @@ def test_a_prompt_that_cannot_be_continued_is_named(prompt):
     assert caught.value.details["param"] == "prompt"
 
 
-@pytest.mark.parametrize("fields", [{"echo": True}, {"suffix": "end"}, {"best_of": 2}, {"logprobs": 1}, {"n": 2}])
+@pytest.mark.parametrize(
+    "fields", [{"echo": True}, {"suffix": "end"}, {"best_of": 2}, {"logprobs": 6}, {"logprobs": True}, {"n": 2}]
+)
 def test_what_would_change_a_completion_and_is_not_supported_is_named(fields):
     with pytest.raises(RequestError) as caught:
         parse_completion(json.dumps({"model": "m", "prompt": "a", **fields}).encode())

@@ -9,17 +9,19 @@ import logging
 import socket
 import threading
 import time
+from pathlib import Path
 
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
-from mlxk.commands.serve import LogFormatter
 from mlxk.compatibility import MlxLm
-from mlxk.engines import Finished, Reasoning, Started, Text, Timings, Usage
+from mlxk.engines import Chosen, Finished, Likelihood, Reasoning, Started, Text, Timings, Usage
 from mlxk.engines.turns import Turns
 from mlxk.errors import ContextLengthExceeded, GenerationFailed
 from mlxk.library import Library
 from mlxk.server.app import Policy, make_app
 from mlxk.server.lifecycle import MAX_BODY_BYTES, Server, bind
+from mlxk.server.logs import JsonFormatter, LineFormatter, NotAgain
 from mlxk.server.worker import Limits, Worker
 
 TIMEOUT_S = 10
@@ -54,8 +56,9 @@ class Script:
                 time.sleep(0.005)
                 if words[-1] != "silently":
                     yield Text("x")
-            yield Reasoning(f"{word} ") if word == "hm" else Text(f"{word} ")
-        yield Finished("stop", Usage(3, len(words)), Timings(0.0, 0.1, 30.0, 9.0, 0.5))
+            told = (Chosen(Likelihood(f"{word} ", -0.5), (Likelihood("b ", -0.25),)),) if request.top_logprobs is not None else ()
+            yield Reasoning(f"{word} ") if word == "hm" else Text(f"{word} ", told)
+        yield Finished("stop", Usage(3, len(words), 1), Timings(0.0, 0.1, 30.0, 9.0, 0.5))
 
     def batch(self, prompt_cache_bytes):
         return Turns(self.stream)
@@ -117,6 +120,15 @@ def events_of(text):
     return [line if line == "[DONE]" else json.loads(line) for line in lines]
 
 
+def usage(prompt, completion, cached):
+    return {
+        "prompt_tokens": prompt,
+        "completion_tokens": completion,
+        "total_tokens": prompt + completion,
+        "prompt_tokens_details": {"cached_tokens": cached},
+    }
+
+
 @contextlib.contextmanager
 def serving(hub, policy=None, most_connections=512, **limits):
     notes: list[str] = []
@@ -162,7 +174,7 @@ def test_a_batch_answer_has_openais_shape_with_real_counts(client):
             "finish_reason": "stop",
         }
     ]
-    assert body["usage"] == {"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5}
+    assert body["usage"] == usage(3, 2, cached=1)
     assert body["timings"]["time_to_first_token_s"] == 0.1
 
 
@@ -184,7 +196,7 @@ def test_a_stream_that_is_asked_for_usage_ends_with_it(client):
 
     assert all(chunk["usage"] is None for chunk in chunks)
     assert (last["choices"], last["object"]) == ([], "chat.completion.chunk")
-    assert last["usage"] == {"prompt_tokens": 3, "completion_tokens": 1, "total_tokens": 4}
+    assert last["usage"] == usage(3, 1, cached=1)
     assert last["timings"]["generation_tps"] == 9.0
     assert done == "[DONE]"
 
@@ -214,21 +226,46 @@ def test_a_texts_continuation_has_openais_shape(client):
 
     assert (answer.status, body["object"], body["id"][:5]) == (200, "text_completion", "cmpl-")
     assert body["choices"] == [{"index": 0, "text": "one two ", "logprobs": None, "finish_reason": "stop"}]
-    assert body["usage"] == {"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5}
+    assert body["usage"] == usage(3, 2, cached=1)
 
 
 def test_several_texts_are_continued_each_for_itself_and_counted_together(client):
     body = json.loads(client.complete(["one", "two words"])[1])
-    *chunks, usage, done = events_of(
-        client.complete(["one", "two words"], stream=True, stream_options={"include_usage": True})[1]
-    )
+    *chunks, told, done = events_of(client.complete(["one", "two words"], stream=True, stream_options={"include_usage": True})[1])
     streamed = [(choice["index"], choice["text"], choice["finish_reason"]) for chunk in chunks for choice in chunk["choices"]]
 
     assert [(choice["index"], choice["text"]) for choice in body["choices"]] == [(0, "one "), (1, "two words ")]
     assert streamed == [(0, "one ", None), (0, "", "stop"), (1, "two ", None), (1, "words ", None), (1, "", "stop")]
     assert {chunk["object"] for chunk in chunks} == {"text_completion"}
-    assert body["usage"] == usage["usage"] == {"prompt_tokens": 6, "completion_tokens": 3, "total_tokens": 9}
+    assert body["usage"] == told["usage"] == usage(6, 3, cached=2)
     assert done == "[DONE]"
+
+
+def test_logprobs_stand_in_openais_places_in_batch_and_in_stream(client):
+    content = [
+        {
+            "token": f"{word} ",
+            "logprob": -0.5,
+            "bytes": [*f"{word} ".encode()],
+            "top_logprobs": [{"token": "b ", "logprob": -0.25, "bytes": [98, 32]}],
+        }
+        for word in ("one", "ä")
+    ]
+    batch = json.loads(client.chat("one ä", logprobs=True, top_logprobs=1)[1])["choices"][0]
+    chunks = events_of(client.chat("one ä", logprobs=True, top_logprobs=1, stream=True)[1])[:-1]
+    streamed = [chunk["choices"][0]["logprobs"] for chunk in chunks]
+    text = json.loads(client.complete("one ä", logprobs=1)[1])["choices"][0]["logprobs"]
+    texts = [chunk["choices"][0]["logprobs"] for chunk in events_of(client.complete("one ä", logprobs=1, stream=True)[1])[:-1]]
+
+    assert batch["logprobs"] == {"content": content, "refusal": None}
+    assert [token for told in streamed if told for token in told["content"]] == content
+    assert text == {
+        "tokens": ["one ", "ä "],
+        "token_logprobs": [-0.5, -0.5],
+        "top_logprobs": [{"b ": -0.25}, {"b ": -0.25}],
+        "text_offset": [0, 4],
+    }
+    assert [told["text_offset"] for told in texts if told] == [[0], [4]]
 
 
 def test_several_texts_wait_together_or_not_at_all(client):
@@ -253,6 +290,74 @@ def test_a_stream_that_is_silent_gets_comments_that_clients_skip(hub):
         connection.close()
 
     assert [line[:1] for line in lines if line.strip()] == [b"d", b"d", b":", b":"]
+
+
+def test_an_answer_that_takes_too_long_is_ended_and_the_engine_is_free_again(hub):
+    with serving(hub, request_s=0.2) as client:
+        answer, text = client.chat("forever silently")
+        begun, events = client.chat("one forever", stream=True)
+
+        assert (answer.status, json.loads(text)["error"]["code"]) == (504, "deadline_exceeded")
+        assert (begun.status, events_of(events)[-1]["error"]["code"]) == (200, "deadline_exceeded")
+        client.wait_for(lambda: {"cancel forever", "cancel one"} <= {*client.notes})
+        assert client.chat("one")[0].status == 200
+
+
+def test_a_model_that_nobody_asks_for_is_unloaded_and_comes_back_when_somebody_does(hub):
+    with serving(hub, idle_s=0.1) as client:
+        assert client.chat("one")[0].status == 200
+        client.wait_for(lambda: "close org/one" in client.notes)
+        assert json.loads(client.ask("GET", "/health")[1])["model"] is None
+        assert client.chat("two")[0].status == 200
+
+
+def test_answers_of_one_model_are_made_at_the_same_time_and_another_model_waits_for_its_turn(hub):
+    with serving(hub, together=2, waiting=8) as client:
+        first, second = (client.begin_chat(f"{word} forever", stream=True) for word in ("a", "b"))
+        client.wait_for(lambda: {"begin a", "begin b"} <= {*client.notes})
+        other = client.begin_chat("other", model="org/two")
+        client.wait_for(lambda: client.worker.waiting == 1)
+        late = client.begin_chat("late")
+        client.wait_for(lambda: client.worker.waiting == 2)
+        first.close()
+        second.close()
+
+        assert json.loads(other.getresponse().read())["model"] == "org/two"
+        assert json.loads(late.getresponse().read())["model"] == "org/one"
+        assert [note for note in client.notes if note.startswith("begin")][2:] == ["begin other", "begin late"]
+
+
+def test_what_is_counted_can_be_read_by_prometheus(client):
+    client.chat("one two")
+    client.chat("one")
+    client.ask("GET", "/never/heard/of")
+    answer, text = client.ask("GET", "/metrics")
+    samples = {
+        (sample.name, *sample.labels.values()): sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+    }
+
+    assert answer.getheader("Content-Type").startswith("text/plain; version=0.0.4")
+    assert samples["mlxk_requests_total", "/v1/chat/completions", "200"] == 2
+    assert samples["mlxk_requests_total", "other", "404"] == 1
+    assert [samples["mlxk_tokens_total", kind] for kind in ("prompt", "cached", "completion")] == [6, 2, 3]
+    buckets = [samples["mlxk_time_to_first_token_seconds_bucket", bound] for bound in ("0.05", "0.1", "60", "+Inf")]
+    assert buckets == [0, 2, 2, 2]
+    assert samples["mlxk_model_loaded", "org/one"] == 1
+    assert samples["mlxk_requests_active",] == samples["mlxk_requests_waiting",] == 0
+
+
+def test_only_pages_of_an_origin_that_was_allowed_may_read_answers(hub):
+    with serving(hub, Policy(allowed_origins=("https://mine.example",))) as client:
+        asked = {"Origin": "https://mine.example"}
+        answer, _ = client.ask("GET", "/v1/models", headers=asked)
+        preflight, _ = client.ask("OPTIONS", "/v1/chat/completions", headers=asked)
+        foreign = client.ask("OPTIONS", "/v1/chat/completions", headers={"Origin": "https://evil.example"})[0]
+
+    assert (answer.status, answer.getheader("Access-Control-Allow-Origin")) == (200, "https://mine.example")
+    assert (preflight.status, preflight.getheader("Access-Control-Allow-Headers")) == (204, "Authorization, Content-Type")
+    assert (foreign.status, foreign.getheader("Access-Control-Allow-Origin")) == (403, None)
 
 
 def test_paths_without_a_version_are_the_same_paths(client):
@@ -365,7 +470,15 @@ def test_models_lists_only_what_can_be_served(client):
     body = json.loads(client.ask("GET", "/v1/models")[1])
 
     assert [model["id"] for model in body["data"]] == ["org/one", "org/two"]
-    assert json.loads(client.ask("GET", "/v1/models/org/one")[1])["id"] == "org/one"
+    assert json.loads(client.ask("GET", "/v1/models/org/one")[1]) == body["data"][0]
+
+
+def test_a_model_tells_what_it_can_do_how_much_it_holds_and_whether_it_is_loaded(client):
+    client.chat("one")
+    one, two = (json.loads(client.ask("GET", f"/v1/models/org/{name}")[1]) for name in ("one", "two"))
+
+    assert (one["capabilities"], one["context_length"], one["loaded"]) == (["text-generation", "chat"], 512, True)
+    assert two["loaded"] is False
 
 
 @pytest.mark.parametrize(
@@ -476,7 +589,7 @@ def test_who_has_only_just_come_is_read_before_anyone_is_dropped():
         start_response("204 No Content", [])
         return []
 
-    server = Server(answer_nothing, bind("127.0.0.1", 0), most_connections=16)
+    server = Server(answer_nothing, bind("127.0.0.1", 0), most_requests=1, most_connections=16)
     server.start()
     address = server.bound.getsockname()
     with contextlib.ExitStack() as stack:
@@ -521,9 +634,36 @@ def test_a_path_is_logged_on_one_line_without_its_control_characters(client, cap
     ]
 
 
-def test_a_message_with_the_words_of_others_in_it_is_one_line_of_the_log():
-    record = logging.LogRecord("mlxk", logging.WARNING, "", 0, "It failed: %s", ("a\r\n[ERROR] b\x1b[31m\x9b1m é 日",), None)
+HOSTILE = "It failed: a\r\n[ERROR] b\x1b[31m\x9b1m é 日"
 
-    assert LogFormatter("[%(levelname)s] %(message)s").format(record) == (
-        r"[WARNING] It failed: a\x0d\x0a[ERROR] b\x1b[31m\x9b1m é 日"
-    )
+
+def record(message, **extra):
+    made = logging.LogRecord("mlxk", logging.WARNING, "", 0, "%s", (message,), None)
+    made.__dict__.update(extra)
+    return made
+
+
+def test_a_message_with_the_words_of_others_in_it_is_one_line_of_the_log():
+    assert LineFormatter().format(record(HOSTILE)) == r"[WARNING] It failed: a\x0d\x0a[ERROR] b\x1b[31m\x9b1m é 日"
+    assert len(JsonFormatter().format(record(HOSTILE)).splitlines()) == 1
+
+
+def test_a_line_of_json_says_when_what_and_for_which_request():
+    line = json.loads(JsonFormatter().format(record("done", request_id="r1", status=200)))
+
+    assert (line["level"], line["msg"], line["request_id"], line["status"]) == ("WARNING", "done", "r1", 200)
+    assert abs(line["ts"] - time.time()) < 60
+
+
+def test_keys_tokens_and_the_home_directory_are_masked_in_both_forms():
+    said = f"hf_abcdefghijk Bearer abcdef.ghi-1 sk-1234567890 {Path.home()}/models own-key"
+
+    for formatter in (LineFormatter("own-key"), JsonFormatter("own-key")):
+        written = formatter.format(record(said))
+        assert "hf_*** Bearer *** sk-*** ~/models ***" in written
+
+
+def test_the_same_warning_again_and_again_is_said_once():
+    said = NotAgain()
+
+    assert [said.filter(record(message)) for message in ("a", "a", "b", "a")] == [True, False, True, True]

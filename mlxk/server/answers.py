@@ -1,0 +1,100 @@
+"""From what the engine does for a request to the body of its answer: whole, or a stream of events."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from mlxk import engines
+from mlxk.engines import Completion, Event, Finished, Reasoning, Text
+from mlxk.errors import MlxkError
+from mlxk.server import replies
+from mlxk.server.replies import Shape
+from mlxk.server.requests import Asked
+from mlxk.server.tickets import Exchange, Silence
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Client:
+    """Who waits for the answer: how it is called in the log, and whether it has left."""
+
+    request_id: str
+    gone: Callable[[], bool]
+    keepalive_s: float
+
+
+def whole(exchange: Exchange, client: Client) -> list[Completion] | None:
+    """Every answer, complete. None if the client left."""
+    happened: list[list[Event]] = [[] for _ in exchange.tickets]
+    try:
+        for index, event in exchange.events(client.gone, client.keepalive_s):
+            if not isinstance(event, Silence):
+                happened[index].append(event)
+    finally:
+        exchange.cancel()
+    answers = [engines.complete(events) for events in happened]
+    complete = [answer for answer in answers if answer is not None]
+    return complete if len(complete) == len(answers) else None
+
+
+class EventStream:
+    """The body of a streamed answer. However it ends, read to its end or dropped before it began, its requests are cancelled.
+
+    Waits until a prompt is accepted: until then a failure is raised, and has a status of its own.
+    """
+
+    def __init__(
+        self, exchange: Exchange, client: Client, shape: Shape, asked: Asked, done: Callable[[list[Finished]], None]
+    ) -> None:
+        self._exchange = exchange
+        self._client = client
+        self._shape = shape
+        self._include_usage = asked.include_usage
+        self._done = done
+        self._events = exchange.events(client.gone, client.keepalive_s)
+        try:
+            next(self._events, None)
+        except MlxkError:
+            self.close()
+            raise
+
+    def __iter__(self) -> Iterator[bytes]:
+        """The opening, text, how each answer ended, usage if asked for, and the end; or an error, after which nothing comes."""
+        opening = self._shape.opening()
+        yield replies.KEEPALIVE if opening is None else self._chunk(self._shape.chunk(0, opening))
+        finished = []
+        try:
+            for index, event in self._events:
+                if isinstance(event, Finished):
+                    finished.append(event)
+                if (encoded := self._encoded(index, event)) is not None:
+                    yield encoded
+        except MlxkError as error:
+            log.warning("%s", error.message, extra={"request_id": self._client.request_id})
+            yield replies.event(replies.error_object(error))
+            return
+        if len(finished) == len(self._exchange.tickets):
+            self._done(finished)
+            if self._include_usage:
+                yield replies.event(self._shape.usage_chunk(finished))
+            yield replies.LAST_EVENT
+
+    def close(self) -> None:
+        self._exchange.cancel()
+
+    def _encoded(self, index: int, event: Event | Silence) -> bytes | None:
+        shape = self._shape
+        if isinstance(event, Text):
+            return self._chunk(shape.chunk(index, shape.part(event), event.tokens))
+        if isinstance(event, Reasoning):
+            return self._chunk(shape.chunk(index, shape.part(event)))
+        if isinstance(event, Finished):
+            return self._chunk(shape.chunk(index, shape.part(None), ended=event.finish_reason))
+        return replies.KEEPALIVE if isinstance(event, Silence) else None
+
+    def _chunk(self, chunk: dict[str, object]) -> bytes:
+        """With usage asked for every chunk names it, as OpenAI's do."""
+        return replies.event(chunk | ({"usage": None} if self._include_usage else {}))
