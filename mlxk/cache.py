@@ -110,6 +110,11 @@ def pinned(hub: Path, name: str, revision: str) -> Snapshot:
     return _snapshot(hub, name, matches[0])
 
 
+def is_revision(word: str) -> bool:
+    """Whether a branch, a tag or a commit can be written so."""
+    return _REVISION.fullmatch(word) is not None
+
+
 def at_ref(hub: Path, name: str, ref: str) -> Snapshot | None:
     """The snapshot that a branch or a tag names, if it is there."""
     folder = repository(hub, name)

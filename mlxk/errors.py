@@ -2,13 +2,19 @@
 
     MlxkError
     ├── UsageError                the command line or an option is wrong
+    │   ├── InvalidName           nothing can have that name
+    │   └── InvalidTarget         nothing can be put there
     ├── NotFound                  nothing, or more than one thing, has that name
     │   ├── CacheNotFound
     │   ├── ModelNotFound
     │   ├── RevisionNotFound
+    │   ├── WorkspaceNotFound
+    │   ├── RepositoryNotFound    the Hub has none of that name, and was not asked to make one
     │   └── AmbiguousMatch
     ├── Refused                   we could try, and will not
     │   ├── PermissionDenied      this user may not read or write there
+    │   ├── AccessDenied          the Hub does not let this user have it
+    │   ├── TokenMissing          the Hub wants to know who writes
     │   ├── LocksPresent          a download is under way
     │   ├── ConfirmationRequired  nobody was there to be asked
     │   ├── WorkspaceModel        it is a folder of yours, and only the cache may be changed
@@ -17,6 +23,11 @@
     │   └── InsufficientMemory
     ├── OperationFailed           we tried, and it did not work
     │   ├── DeletionFailed
+    │   ├── DownloadFailed
+    │   │   └── HubUnavailable    it may answer later
+    │   ├── CloneFailed
+    │   ├── UploadFailed
+    │   ├── BranchCreationFailed
     │   ├── LoadFailed
     │   ├── GenerationFailed
     │   ├── ContextLengthExceeded
@@ -49,6 +60,14 @@ class UsageError(MlxkError):
     type = "CommandError"
 
 
+class InvalidName(UsageError):
+    type = "ValidationError"
+
+
+class InvalidTarget(UsageError):
+    type = "InvalidTargetError"
+
+
 class NotFound(MlxkError):
     type = "not_found"
 
@@ -75,12 +94,28 @@ class AmbiguousMatch(NotFound):
     type = "ambiguous_match"
 
 
+class WorkspaceNotFound(NotFound):
+    type = "workspace_not_found"
+
+
+class RepositoryNotFound(NotFound):
+    type = "repo_not_found"
+
+
 class Refused(MlxkError):
     type = "refused"
 
 
 class PermissionDenied(Refused):
     type = "permission_denied"
+
+
+class AccessDenied(Refused):
+    type = "access_denied"
+
+
+class TokenMissing(Refused):
+    type = "auth_error"
 
 
 class LocksPresent(Refused):
@@ -117,6 +152,30 @@ class OperationFailed(MlxkError):
 
 class DeletionFailed(OperationFailed):
     type = "deletion_failed"
+
+
+class DownloadFailed(OperationFailed):
+    type = "download_failed"
+
+
+class HubUnavailable(DownloadFailed):
+    """``retry_after_s`` is when the Hub says that asking again may help."""
+
+    def __init__(self, message: str, retry_after_s: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
+class CloneFailed(OperationFailed):
+    type = "CloneFailedError"
+
+
+class UploadFailed(OperationFailed):
+    type = "upload_failed"
+
+
+class BranchCreationFailed(OperationFailed):
+    type = "branch_create_failed"
 
 
 class LoadFailed(OperationFailed):

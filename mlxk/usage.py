@@ -9,6 +9,7 @@ commands:
   list [PATTERN]         the models that are whole and run here (--all: every model)
   show MODEL             what a model is, whether it is whole, whether it runs here
   health [PATTERN]       whether the files are whole, and everything that is wrong with them
+  pull MODEL             download a model from the Hub, or go on with what was cut short
   rm MODEL               delete a model, or with @REVISION one snapshot, from the cache
   run MODEL [PROMPT]     answer a prompt ("-" reads it from stdin); without one, chat on a terminal
   serve                  an OpenAI-compatible server (also: server)
@@ -28,6 +29,7 @@ COMMANDS = {
     "list": "mlxk.commands.listing",
     "show": "mlxk.commands.show",
     "health": "mlxk.commands.health",
+    "pull": "mlxk.commands.pull",
     "rm": "mlxk.commands.rm",
     "run": "mlxk.commands.run",
     "serve": "mlxk.commands.serve",
