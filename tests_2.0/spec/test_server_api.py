@@ -1,0 +1,254 @@
+"""The server's own description, OpenAI's published models, and the official client agree with what it answers."""
+
+from __future__ import annotations
+
+import asyncio
+import http.client
+import json
+import threading
+
+import openai
+import pytest
+from jsonschema import Draft202012Validator
+from openai.types import Completion, ErrorObject, Model
+from openai.types.chat import ChatCompletion, ChatCompletionChunk
+
+from mlxk import engines, schemas
+from mlxk.compatibility import MlxLm
+from mlxk.library import Library
+from mlxk.server.app import Policy, make_app
+from mlxk.server.lifecycle import Server, bind
+from mlxk.server.worker import Limits, Worker
+from qualification.mint import store
+
+API = json.loads(schemas.openapi())
+MODEL = "mint/qwen3-tiny"
+HELLO = [{"role": "user", "content": "Hello!"}]
+OUR_OWN = {"timings", "reasoning_content", "context_length", "capabilities", "loaded"}
+"""What we say beside what OpenAI's API has; clients ignore it."""
+
+ASKED = {
+    "a chat": ("/v1/chat/completions", {"messages": HELLO}),
+    "logprobs": ("/v1/chat/completions", {"messages": HELLO, "logprobs": True, "top_logprobs": 3}),
+    "every option": (
+        "/v1/chat/completions",
+        {
+            "messages": [{"role": "developer", "content": [{"type": "text", "text": "Be short."}]}, *HELLO],
+            "max_completion_tokens": 5,
+            "temperature": 1.5,
+            "top_p": 0.9,
+            "top_k": 40,
+            "min_p": 0.05,
+            "seed": -3,
+            "stop": ["x", "yz"],
+            "repetition_penalty": 1.1,
+            "presence_penalty": -1,
+            "frequency_penalty": 1,
+            "n": 1,
+            "user": "me",
+            "store": False,
+            "max_tokens": None,
+        },
+    ),
+    "a text": ("/v1/completions", {"prompt": "The capital", "max_tokens": 3}),
+    "texts": ("/v1/completions", {"prompt": ["The capital", "A"], "max_tokens": 3, "logprobs": 2}),
+}
+
+
+@pytest.fixture(scope="module")
+def port(tmp_path_factory):
+    home = tmp_path_factory.mktemp("home")
+    store.install(MODEL, home)
+    limits = Limits(together=4)
+    worker = Worker(engines.load, engines.leave_thread, limits)
+    app = make_app(Library(home / "hub", MlxLm.installed()), worker, Policy())
+    server = Server(app, bind("127.0.0.1", 0), limits.waiting + limits.together)
+    server.start()
+    worker.start()
+    loop = threading.Thread(target=server.run)
+    loop.start()
+    yield server.bound.getsockname()[1]
+    server.end()
+    loop.join()
+    worker.close()
+    server.drain(worker.cancel_all)
+    assert worker.join(10)
+
+
+@pytest.fixture
+def ask(port):
+    def ask(path, body=None, method=None, content_type="application/json"):
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+        encoded = json.dumps({"model": MODEL, **body}) if isinstance(body, dict) else body
+        connection.request(method or ("GET" if body is None else "POST"), path, encoded, {"Content-Type": content_type})
+        answer = connection.getresponse()
+        text = answer.read().decode()
+        connection.close()
+        return answer.status, text
+
+    return ask
+
+
+def declared(path, method, status, content_type="application/json"):
+    """The problems of a body, by what the description says of the answer."""
+    answers = API["paths"][path][method.lower()]["responses"]
+    schema = {"$ref": "#/schema", "schema": answers[str(status)]["content"][content_type]["schema"], **_components()}
+    return lambda body: [problem.message for problem in Draft202012Validator(schema).iter_errors(body)]
+
+
+def _components():
+    return {"components": API["components"]}
+
+
+def events(text):
+    *data, last = [line.removeprefix("data: ") for line in text.split("\n\n") if line and not line.startswith(":")]
+
+    assert last == "[DONE]"
+    return [json.loads(each) for each in data]
+
+
+def test_the_description_is_sound_and_served_as_it_is(ask):
+    for schema in API["components"]["schemas"].values():
+        Draft202012Validator.check_schema(schema)
+    named = {word for word in json.dumps(API).split('"') if word.startswith("#/components/schemas/")}
+
+    assert {name.rpartition("/")[2] for name in named} == set(API["components"]["schemas"])
+    assert json.loads(ask("/openapi.json")[1]) == API
+
+
+def test_every_path_of_the_description_is_there(ask):
+    for path, methods in API["paths"].items():
+        for method in methods:
+            status, text = ask(path.replace("{id}", MODEL), "{}" if method == "post" else None, method.upper())
+
+            assert str(status) in methods[method]["responses"], (path, text)
+            assert status in (200, 400)
+
+
+@pytest.mark.parametrize("path", ["/health", "/v1/models", f"/v1/models/{MODEL}"])
+def test_what_is_told_is_what_the_description_says(ask, path):
+    status, text = ask(path)
+
+    assert status == 200
+    assert declared(path.replace(MODEL, "{id}"), "get", 200)(json.loads(text)) == []
+
+
+@pytest.mark.parametrize("name", ASKED)
+def test_an_answer_is_valid_by_our_description_and_by_openais_models(ask, name):
+    path, body = ASKED[name]
+    status, text = ask(path, body)
+    model = ChatCompletion if "chat" in path else Completion
+
+    assert status == 200, text
+    assert declared(path, "post", 200)(json.loads(text)) == []
+    assert unknown(model.model_validate_json(text, strict=True)) <= OUR_OWN
+
+
+@pytest.mark.parametrize("usage", [False, True], ids=["", "usage"])
+@pytest.mark.parametrize("name", ASKED)
+def test_every_chunk_is_valid_by_our_description_and_by_openais_models(ask, name, usage):
+    path, body = ASKED[name]
+    status, text = ask(path, {**body, "stream": True, "stream_options": {"include_usage": usage}})
+    problems = declared(path, "post", 200, "text/event-stream")
+
+    assert status == 200
+    for event in events(text):
+        assert problems(event) == []
+        if "chat" in path:
+            parsed = ChatCompletionChunk.model_validate_json(json.dumps(event), strict=True)
+            assert unknown(parsed) <= OUR_OWN
+        elif event["choices"] and event["choices"][0]["finish_reason"]:
+            assert unknown(Completion.model_validate_json(json.dumps(event), strict=True)) <= OUR_OWN
+    assert bool(events(text)[-1].get("usage")) is usage
+
+
+def unknown(value):
+    """The names of all fields, at any depth, that OpenAI's models do not have."""
+    if isinstance(value, list):
+        return set().union(*map(unknown, value))
+    if not hasattr(value, "model_fields_set"):
+        return set()
+    named = type(value).model_fields
+    return {*(value.model_extra or {})}.union(*(unknown(getattr(value, name)) for name in named))
+
+
+@pytest.mark.parametrize(
+    ("path", "method", "body", "content_type", "status"),
+    [
+        ("/v1/chat/completions", "POST", "{", "application/json", 400),
+        ("/v1/chat/completions", "POST", {"messages": HELLO, "tools": [{}]}, "application/json", 400),
+        ("/v1/completions", "POST", {"prompt": 5}, "application/json", 400),
+        ("/v1/chat/completions", "POST", {"model": "no/such", "messages": HELLO}, "application/json", 404),
+        ("/v1/completions", "POST", "{}", "text/plain", 415),
+    ],
+)
+def test_a_refusal_is_valid_by_our_description_and_by_openais_model(ask, path, method, body, content_type, status):
+    got, text = ask(path, body, method, content_type)
+
+    assert got == status
+    assert declared(path, method, status)(json.loads(text)) == []
+    assert ErrorObject.model_validate(json.loads(text)["error"], strict=True).message
+
+
+@pytest.mark.parametrize("status", [401, 403, 500, 503, 504, 507])
+def test_every_status_of_an_error_has_the_form_of_an_error(status):
+    described = API["paths"]["/v1/chat/completions"]["post"]["responses"][str(status)]
+
+    assert described["content"]["application/json"]["schema"] == {"$ref": "#/components/schemas/Error"}
+
+
+@pytest.fixture
+def client(port):
+    with openai.OpenAI(base_url=f"http://127.0.0.1:{port}/v1", api_key="any", max_retries=0) as client:
+        yield client
+
+
+def test_the_official_client_chats_and_streams(client):
+    asked = {"model": MODEL, "messages": HELLO, "temperature": 0}
+    whole = client.chat.completions.create(**asked)
+    chunks = [*client.chat.completions.create(**asked, stream=True, stream_options={"include_usage": True})]
+
+    assert whole.choices[0].message.content
+    assert "".join(chunk.choices[0].delta.content or "" for chunk in chunks[:-1]) == whole.choices[0].message.content
+    assert chunks[-1].usage.total_tokens == whole.usage.total_tokens == whole.usage.prompt_tokens + whole.usage.completion_tokens
+    assert chunks[-1].usage.prompt_tokens_details.cached_tokens > 0
+
+
+def test_the_official_client_reads_the_events_of_its_stream_helper(client):
+    with client.chat.completions.stream(model=MODEL, messages=HELLO, temperature=0) as stream:
+        kinds = {event.type for event in stream}
+
+    assert {"chunk", "content.delta", "content.done"} <= kinds
+    assert stream.get_final_completion().choices[0].finish_reason == "stop"
+
+
+def test_the_official_client_continues_texts_and_reads_logprobs(client):
+    text = client.completions.create(model=MODEL, prompt=["A", "B"], max_tokens=4, logprobs=1, temperature=0)
+    chat = client.chat.completions.create(model=MODEL, messages=HELLO, logprobs=True, top_logprobs=2, max_tokens=400)
+
+    assert [choice.index for choice in text.choices] == [0, 1]
+    assert len(text.choices[0].logprobs.tokens) == len(text.choices[0].logprobs.token_logprobs) > 0
+    assert all(len(token.top_logprobs) == 2 for token in chat.choices[0].logprobs.content)
+
+
+def test_the_official_client_lists_models(client):
+    assert [model.id for model in client.models.list()] == [MODEL]
+    assert Model.model_validate(client.models.retrieve(MODEL).model_dump(), strict=True).owned_by == "mlxk"
+
+
+def test_the_official_client_raises_its_own_errors(client):
+    with pytest.raises(openai.BadRequestError) as wrong:
+        client.chat.completions.create(model=MODEL, messages=HELLO, temperature=5)
+    with pytest.raises(openai.NotFoundError) as missing:
+        client.chat.completions.create(model="no/such", messages=HELLO)
+
+    assert (wrong.value.param, missing.value.code) == ("temperature", "model_not_found")
+
+
+def test_many_requests_of_the_asynchronous_client_at_once(port):
+    async def many():
+        async with openai.AsyncOpenAI(base_url=f"http://127.0.0.1:{port}/v1", api_key="any", max_retries=0) as client:
+            asked = {"model": MODEL, "messages": HELLO, "temperature": 0}
+            return await asyncio.gather(*(client.chat.completions.create(**asked) for _ in range(12)))
+
+    assert len({answer.choices[0].message.content for answer in asyncio.run(many())}) == 1
