@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import gc
 import time
-from collections.abc import Callable, Collection, Generator, Iterator, Sequence
+from collections.abc import Callable, Collection, Generator, Iterator
 from typing import Any, cast
 
 from mlxk import settings
@@ -25,6 +25,7 @@ from mlx_lm.generate import generate_step  # noqa: E402
 from mlx_lm.utils import load  # noqa: E402
 
 from mlxk.engines.answering import Answering  # noqa: E402
+from mlxk.engines.decoding import decoder_of  # noqa: E402
 from mlxk.engines.sampling import processors, sampler  # noqa: E402
 
 _MAX_TOKENS = 32768  # where neither the request nor the model's context sets a bound
@@ -41,6 +42,7 @@ class TextEngine:
         self._context_length = context_length
         added = _added_tokens(tokenizer)
         self._end_tokens = end_tokens(ends, added)
+        self._decode = decoder_of(tokenizer)
         self._format = find_format(str(tokenizer.chat_template or ""), added.values())
         self.load_time_s = 0.0
 
@@ -113,10 +115,6 @@ class TextEngine:
         if not tokens:
             raise GenerationFailed("The prompt has no tokens; there is nothing to continue.")
         return tokens
-
-    def _decode(self, tokens: Sequence[int]) -> str:
-        options = {"skip_special_tokens": False, "clean_up_tokenization_spaces": False}
-        return str(self._tokenizer.decode(tokens, **options))
 
     def _budget(self, prompt_tokens: int, wanted: int | None) -> int:
         wanted = _MAX_TOKENS if wanted is None else wanted

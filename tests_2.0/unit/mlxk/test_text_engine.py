@@ -251,3 +251,27 @@ def mlxk(home, *arguments, **options):
     environment = {**os.environ, "HF_HOME": str(home)}
     command = [sys.executable, "-m", "mlxk", *arguments]
     return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False, **options)
+
+
+@pytest.mark.parametrize("upper", [None, "decode", "_decode"])
+def test_tokens_become_the_text_that_the_tokenizer_s_own_class_makes_of_them(library, upper):
+    """The shortest way is taken only where a class has none of its own."""
+    from mlx_lm.tokenizer_utils import TokenizerWrapper
+    from transformers import PreTrainedTokenizerFast
+
+    from mlxk.engines.decoding import decoder_of
+
+    kind = PreTrainedTokenizerFast
+    if upper:
+        way = {upper: lambda self, *tokens, **options: getattr(PreTrainedTokenizerFast, upper)(self, *tokens, **options).upper()}
+        kind = type("Shouting", (PreTrainedTokenizerFast,), way)
+    tokenizer = TokenizerWrapper(kind.from_pretrained(library.find(MODEL).snapshot.path))
+    decode = decoder_of(tokenizer)
+    options = {"skip_special_tokens": False, "clean_up_tokenization_spaces": False}
+    ids = list(range(len(tokenizer.vocab)))
+
+    pairs = [ids[start : start + 2] for start in ids]
+
+    assert decode(ids) == tokenizer.decode(ids, **options)
+    assert [decode(pair) for pair in pairs] == [tokenizer.decode(pair, **options) for pair in pairs]
+    assert (decode(ids) == decode(ids).upper()) == bool(upper)
