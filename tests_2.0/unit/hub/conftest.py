@@ -63,8 +63,9 @@ class Person:
         said = self._capsys.readouterr()
         return Ended(code, said.out, said.err)
 
-    def start(self, *arguments: str, **options: Any) -> subprocess.Popen[str]:
-        command = [sys.executable, "-m", "mlxk", *arguments]
+    def start(self, *arguments: str, first: str = "pass", **options: Any) -> subprocess.Popen[str]:
+        """``first`` is what the process does before it is the tool."""
+        command = [sys.executable, "-c", f"{first}\nimport sys\nfrom mlxk.cli import main\nsys.exit(main())", *arguments]
         pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
         return subprocess.Popen(command, env=self.environment(), **{**pipes, **options})
 
