@@ -101,6 +101,9 @@ class Server:
     def run(self) -> None:
         while not self._ended:
             self.turn(1.0)
+            if self._parent is not None and os.getppid() != self._parent:
+                log.warning("The process that started the server has ended, and so does the server (nohup keeps it).")
+                self.end(signal.SIGHUP)
 
     def turn(self, most_s: float) -> None:
         """Accept, read and write once what is ready, after a wait of at most ``most_s``."""

@@ -47,12 +47,10 @@ class JsonFormatter(LineFormatter):
     """One object for each message: ts (seconds since 1970), level, msg, and what is known of the request."""
 
     def format(self, record: logging.LogRecord) -> str:
-        line: dict[str, Any] = {
-            "ts": round(record.created, 3),
-            "level": record.levelname,
-            "msg": masked(record.getMessage(), self._secret),
-        }
-        line |= {name: getattr(record, name) for name in _FIELDS if hasattr(record, name)}
+        said = {"level": record.levelname, "msg": record.getMessage()}
+        said |= {name: getattr(record, name) for name in _FIELDS if hasattr(record, name)}
+        clean = {name: masked(value, self._secret) if isinstance(value, str) else value for name, value in said.items()}
+        line: dict[str, Any] = {"ts": round(record.created, 3), **clean}
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
         return json.dumps(line, ensure_ascii=False)

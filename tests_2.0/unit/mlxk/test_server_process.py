@@ -1,0 +1,129 @@
+"""`mlxk serve` as a process: what starts it, what it logs, and what ends it."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import psutil
+import pytest
+
+from qualification.mint import store
+
+SERVE = [sys.executable, "-m", "mlxk", "serve", "--json"]
+PATIENCE_S = 20
+
+
+@contextlib.contextmanager
+def serving(*options, home, **environment):
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("MLXK2_")}
+    server = subprocess.Popen(
+        [*SERVE, *options],
+        env={**clean, "HF_HOME": str(home), **environment},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        yield server
+    finally:
+        server.kill()
+        server.communicate()
+
+
+def announced(server):
+    return json.loads(server.stdout.readline())["data"]
+
+
+def get(port, path, **headers):
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE_S)
+    connection.request("GET", path, headers=headers)
+    status = connection.getresponse().status
+    connection.close()
+    return status
+
+
+def gone(pid, within_s=PATIENCE_S):
+    deadline = time.monotonic() + within_s
+    while time.monotonic() < deadline:
+        if not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE:
+            return True
+        time.sleep(0.02)
+    return False
+
+
+def test_variables_stand_for_options_that_are_not_given_and_every_line_of_the_log_can_be_json(tmp_path):
+    variables = {"MLXK2_PORT": "0", "MLXK2_HOST": "localhost", "MLXK2_LOG_JSON": "1", "MLXK2_API_KEY": "own-key"}
+    with serving(home=tmp_path, **variables) as server:
+        port = announced(server)["port"]
+        statuses = [get(port, "/v1/models"), get(port, "/v1/models/own-key", Authorization="Bearer own-key")]
+        server.send_signal(signal.SIGTERM)
+        _, log = server.communicate(timeout=PATIENCE_S)
+    lines = [json.loads(line) for line in log.splitlines()]
+
+    assert statuses == [401, 404]
+    assert [(line["method"], line["path"], line["status"]) for line in lines] == [
+        ("GET", "/v1/models", 401),
+        ("GET", "/v1/models/***", 404),
+    ]
+    assert all(line["request_id"] and line["duration_ms"] >= 0 for line in lines)
+    assert "own-key" not in log
+
+
+@pytest.mark.parametrize(("variable", "value"), [("MLXK2_PORT", "many"), ("MLXK2_LOG_LEVEL", "loud"), ("MLXK2_MAX_TOKENS", "0")])
+def test_a_variable_that_is_wrong_is_named_by_its_option(tmp_path, variable, value):
+    with serving(home=tmp_path, **{variable: value}) as server:
+        out, _ = server.communicate(timeout=PATIENCE_S)
+
+    assert server.returncode == 2
+    assert variable.removeprefix("MLXK2_").lower().replace("_", "-") in json.loads(out)["error"]["message"]
+
+
+def test_an_option_is_stronger_than_its_variable(tmp_path):
+    with serving("--port", "0", "--log-level", "error", home=tmp_path, MLXK2_PORT="1", MLXK2_LOG_LEVEL="debug") as server:
+        assert announced(server)["port"] > 1
+
+
+def test_a_terminal_that_is_closed_ends_it(tmp_path):
+    with serving("--port", "0", home=tmp_path) as server:
+        announced(server)
+        server.send_signal(signal.SIGHUP)
+
+        assert server.wait(PATIENCE_S) == 0
+
+
+@pytest.mark.parametrize(("before", "lives_on"), [("", False), ("trap '' HUP; ", True)], ids=["", "nohup"])
+def test_it_ends_with_the_process_that_started_it_unless_hangups_are_ignored(tmp_path, before, lives_on):
+    command = f"{before}{' '.join(SERVE)} --port 0 & wait"
+    shell = subprocess.Popen(["sh", "-c", command], env={**os.environ, "HF_HOME": str(tmp_path)}, stdout=subprocess.PIPE)
+    pid = json.loads(shell.stdout.readline())["data"]["pid"]
+    try:
+        shell.kill()
+        shell.wait()
+
+        assert gone(pid, within_s=2 if lives_on else PATIENCE_S) is not lives_on
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+        shell.stdout.close()
+
+
+def test_an_engine_that_dies_takes_the_process_with_it_and_says_why(tmp_path):
+    config = store.install("mint/llama-tiny", tmp_path) / "config.json"
+    wrong = json.loads(config.read_text(encoding="utf-8")) | {"hidden_size": 32}
+    config.unlink()
+    config.write_text(json.dumps(wrong), encoding="utf-8")
+    with serving("--port", "0", "--model", "mint/llama-tiny", home=tmp_path) as server:
+        port = announced(server)["port"]
+        loading = get(port, "/health")
+        _, complaint = server.communicate(timeout=PATIENCE_S * 2)
+
+    assert loading == 503
+    assert server.returncode == 1
+    assert "mint/llama-tiny cannot be loaded" in complaint.splitlines()[-1]
