@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
-
 import pytest
+
+from qualification.plugin.findings import Findings, place_of
 
 pytestmark = [pytest.mark.live, pytest.mark.live_e2e, pytest.mark.live_stop_tokens]
 
@@ -14,13 +13,11 @@ GREEDY = ("run", "--json", "--temperature", "0", "--max-tokens")
 
 
 @pytest.fixture(scope="module")
-def empirical_report():
-    """Findings by model, written to ``reports/stop_token_config_report.json`` below the working directory."""
-    findings: dict[str, dict[str, object]] = {}
+def empirical_report(pytestconfig):
+    """Findings by model, left as ``stop_token_config_report.json``."""
+    findings = Findings(place_of(pytestconfig, "stop_token_config_report.json"))
     yield findings
-    path = Path("reports") / "stop_token_config_report.json"
-    path.parent.mkdir(exist_ok=True)
-    path.write_text(json.dumps(findings, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    findings.write()
 
 
 @pytest.fixture(scope="module")
