@@ -5,12 +5,12 @@ from __future__ import annotations
 import fcntl
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from mlxk import cache
+from mlxk import cache, shared_blobs
 from mlxk.cache import Snapshot
 from mlxk.errors import CacheNotFound, DeletionFailed, LocksPresent, PermissionDenied
 from mlxk.files import read_part
@@ -18,13 +18,17 @@ from mlxk.files import read_part
 
 @dataclass(frozen=True, slots=True)
 class Removal:
-    """What would go. ``snapshot`` is None where the whole model does; ``blobs`` are those that nothing else uses."""
+    """What would go. ``snapshot`` is None where the whole model does; ``blobs`` are those that nothing else uses.
+
+    ``shared`` is what of the client's shared store they alone lead to.
+    """
 
     name: str
     repository: Path
     snapshot: Path | None
     commit: str | None
     blobs: tuple[Path, ...]
+    shared: tuple[Path, ...]
     refs: tuple[Path, ...]
     freed_bytes: int
     lock_files: tuple[Path, ...]
@@ -38,23 +42,24 @@ def plan(hub: Path, spec: str) -> Removal:
     name = cache.exact(hub, name)
     repository = Path(cache.repository(hub, name))
     locks = tuple(sorted(Path(cache.locks(hub, name)).glob("*.lock")))
-    if not revision:
-        return Removal(name, repository, None, None, (), (), _bytes_below(repository), locks)
-    pinned = cache.pinned(hub, name, revision)
-    if len(cache.commits(hub, name)) == 1:
-        return Removal(name, repository, None, pinned.commit, (), (), _bytes_below(repository), locks)
-    return _of_snapshot(hub, name, repository, pinned, locks)
+    pinned = cache.pinned(hub, name, revision) if revision else None
+    if pinned is not None and len(cache.commits(hub, name)) > 1:
+        return _of_snapshot(hub, name, repository, pinned, locks)
+    shared = () if repository.is_symlink() else shared_blobs.needed_only_by(hub, (repository / "blobs").glob("*"))
+    freed = _bytes_below(repository) + _size(shared)
+    return Removal(name, repository, None, pinned.commit if pinned else None, (), shared, (), freed, locks)
 
 
 def carry_out(removal: Removal) -> int:
     """Delete it, and return how many lock files went with it. Raises LocksPresent, PermissionDenied or DeletionFailed.
 
-    A snapshot's blobs go before its links: if this is cut short, the same command finds them again.
+    What is linked to goes before its links: if this is cut short, the same command finds it again.
     """
     with ExitStack() as held:
-        for lock in removal.lock_files:
+        for lock in (*removal.lock_files, *shared_blobs.locks(removal.shared)):
             held.enter_context(_holding(lock))
         try:
+            shared_blobs.delete(removal.shared)
             if removal.snapshot is None:
                 _delete_tree(removal.repository)
                 return _delete_locks(removal.lock_files)
@@ -77,17 +82,21 @@ def _of_snapshot(hub: Path, name: str, repository: Path, pinned: Snapshot, locks
     shared = {blob for other in others if other != pinned.path for blob in _blobs(repository, other)}
     mine = tuple(sorted(_blobs(repository, pinned.path) - shared))
     refs = tuple(sorted(ref for ref in _files(repository / "refs") if _content(ref) == pinned.path.name))
-    freed = sum(blob.stat().st_size for blob in mine) + sum(
-        file.stat().st_size for file in _files(pinned.path) if not file.is_symlink()
-    )
-    return Removal(name, repository, pinned.path, pinned.commit, mine, refs, freed, locks)
+    freed_from_store = shared_blobs.needed_only_by(hub, mine)
+    freed = _size([*mine, *_files(pinned.path), *freed_from_store])
+    return Removal(name, repository, pinned.path, pinned.commit, mine, freed_from_store, refs, freed, locks)
 
 
 def _blobs(repository: Path, snapshot: Path) -> set[Path]:
-    """The blobs that a snapshot links to. A link to anywhere else is only a link."""
-    targets = {Path(os.path.realpath(file)) for file in _files(snapshot) if file.is_symlink()}
+    """The blobs that a snapshot links to, which may be links themselves. A link to anywhere else is only a link."""
+    targets = [file.parent / file.readlink() for file in _files(snapshot) if file.is_symlink()]
     home = Path(os.path.realpath(repository / "blobs"))
-    return {target for target in targets if target.parent == home and target.is_file()}
+    return {home / target.name for target in targets if Path(os.path.realpath(target.parent)) == home and target.is_file()}
+
+
+def _size(files: Iterable[Path]) -> int:
+    """Of what is kept in them: a link keeps nothing."""
+    return sum(file.lstat().st_size for file in files if not file.is_symlink())
 
 
 def _files(folder: Path) -> Iterator[Path]:
@@ -97,7 +106,7 @@ def _files(folder: Path) -> Iterator[Path]:
 
 
 def _bytes_below(folder: Path) -> int:
-    return 0 if folder.is_symlink() else sum(file.lstat().st_size for file in _files(folder) if not file.is_symlink())
+    return 0 if folder.is_symlink() else _size(_files(folder))
 
 
 def _content(ref: Path) -> str:
