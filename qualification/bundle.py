@@ -65,6 +65,19 @@ class Bundle:
     def index(self) -> Path:
         return self.root / "index.html"
 
+    @property
+    def junit(self) -> Path:
+        return self.root / "junit.xml"
+
+    @property
+    def ctrf(self) -> Path:
+        return self.root / "ctrf.json"
+
+    @property
+    def derived(self) -> tuple[Path, ...]:
+        """What follows from the rest, the verdict first: an old one must go before anything that it spoke of."""
+        return self.verdict, self.index, self.junit, self.ctrf
+
     def log(self, cell: str, attempt: int) -> Path:
         """The log of one attempt: the cell's id in characters that every file system takes, and what tells it from the like."""
         slug = re.sub(r"[^A-Za-z0-9._-]+", "-", cell).strip("-")[:100]
@@ -98,30 +111,26 @@ def load_plan(bundle: Bundle) -> plan.Plan:
     return plan.thaw(bundle.plan.read_bytes())
 
 
-def load_machine(bundle: Bundle) -> Machine:
-    """The machine that the run began on. Raises BundleError where the file does not say."""
-    try:
-        return Machine(**json.loads(bundle.machine.read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError) as error:
-        raise BundleError(f"machine.json cannot be read ({error}); the bundle was damaged") from error
-
-
 def seal(bundle: Bundle) -> None:
-    """Writes the sha256 of every file that came from the run itself; what is derived from them is not listed.
+    """Writes the sha256 of every file that came from the run itself; ``cover`` adds what is derived from them.
 
     A bundle that is sealed already is checked instead. Raises BundleError where a file differs, is gone, or was added.
     """
     found = {file.relative_to(bundle.root).as_posix(): _sha256(file) for file in _sources(bundle)}
     if not bundle.manifest.exists():
-        write_atomically(bundle.manifest, json.dumps({"manifest": 1, "sha256": found}, indent=1, sort_keys=True) + "\n")
+        _write_manifest(bundle, found, {})
         return
-    try:
-        sealed: dict[str, str] = dict(json.loads(bundle.manifest.read_text(encoding="utf-8"))["sha256"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise BundleError(f"manifest.json cannot be read ({error}); the bundle was changed after it was sealed") from error
+    sealed = _sealed(bundle)
     changed = sorted(name for name in sealed.keys() | found.keys() if sealed.get(name) != found.get(name))
     if changed:
         raise BundleError(f"changed after the bundle was sealed: {', '.join(changed)}")
+
+
+def cover(bundle: Bundle) -> str:
+    """Adds the sha256 of every derived file to the manifest; returns the manifest's own, which vouches for the whole bundle."""
+    derived = {file.name: _sha256(file) for file in bundle.derived if file.is_file()}
+    _write_manifest(bundle, _sealed(bundle), derived)
+    return _sha256(bundle.manifest)
 
 
 @contextmanager
@@ -137,8 +146,8 @@ def claimed(bundle: Bundle) -> Iterator[None]:
 
 def forget_verdict(bundle: Bundle) -> None:
     """Removes what an earlier judgement wrote, so that no old word outlives what it was about."""
-    bundle.verdict.unlink(missing_ok=True)
-    bundle.index.unlink(missing_ok=True)
+    for file in bundle.derived:
+        file.unlink(missing_ok=True)
 
 
 def unseal(bundle: Bundle) -> None:
@@ -152,6 +161,18 @@ def unseal(bundle: Bundle) -> None:
 def _sources(bundle: Bundle) -> list[Path]:
     named = [bundle.plan, bundle.machine, bundle.journal, bundle.tests, bundle.memory]
     return [file for file in (*named, *sorted(bundle.logs.glob("*"))) if file.is_file()]
+
+
+def _sealed(bundle: Bundle) -> dict[str, str]:
+    try:
+        return dict(json.loads(bundle.manifest.read_text(encoding="utf-8"))["sha256"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise BundleError(f"manifest.json cannot be read ({error}); the bundle was changed after it was sealed") from error
+
+
+def _write_manifest(bundle: Bundle, sources: dict[str, str], derived: dict[str, str]) -> None:
+    document = {"manifest": 1, "sha256": sources, "derived": derived}
+    write_atomically(bundle.manifest, json.dumps(document, indent=1, sort_keys=True) + "\n")
 
 
 def _sha256(file: Path) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import hashlib
 import math
 import os
 import sys
@@ -15,23 +14,22 @@ from qualification import (
     gate,
     inputs,
     interpreters,
-    journal,
     machine,
     matrix,
     plan,
     portfolio,
-    records,
     runner,
     settings,
-    verdict,
 )
 from qualification.declared import Matrix
-from qualification.errors import BundleError, QualificationError, UsageError, nearest
+from qualification.errors import QualificationError, UsageError, nearest
 from qualification.hub import command as hub
 from qualification.mint import command as mint
 from qualification.performance import command as comparing
 from qualification.plan import Plan
-from qualification.report import html, terminal, verdict_json
+from qualification.report import command as report
+from qualification.report import derived, markdown, terminal
+from qualification.report.run import judge
 from qualification.units import format_bytes
 
 
@@ -91,6 +89,10 @@ def _parser() -> argparse.ArgumentParser:
     judging = commands.add_parser("verdict", help="seal a bundle and judge it")
     judging.add_argument("bundle", type=Path)
     judging.set_defaults(action=_verdict)
+
+    reporting = commands.add_parser("report", help="read, check, compare, merge and export what runs have written")
+    report.add_arguments(reporting)
+    reporting.set_defaults(action=report.run)
 
     minting = commands.add_parser("mint", help="make tiny but real models")
     mint.add_arguments(minting)
@@ -219,21 +221,11 @@ def _changes(planned: Plan, arguments: argparse.Namespace) -> Callable[[], tuple
 def _verdict(arguments: argparse.Namespace) -> int:
     found = bundle.find(arguments.bundle)
     bundle.forget_verdict(found)
-    planned = bundle.load_plan(found)
-    lines: list[verdict.Line] = []
-    observed: machine.Machine | None = None
-    began = "unknown"
-    try:
-        bundle.seal(found)
-        observed = bundle.load_machine(found)
-        events = journal.read(found.journal)
-        lines = list(records.read(found.tests))
-        began = events[0]["at"] if events else began
-        judged = verdict.judge(planned, hashlib.sha256(found.plan.read_bytes()).hexdigest(), events, lines)
-    except BundleError as error:
-        judged = verdict.invalid(planned, str(error))
-    page = html.render(found.run_id, planned, judged, observed, [record for _, record, _ in lines], began)
-    bundle.write_atomically(found.verdict, verdict_json.render(found.run_id, planned, judged))
-    bundle.write_atomically(found.index, page)
-    print(terminal.render(planned, judged, os.path.relpath(found.index)))
-    return judged.exit_code
+    judged = judge(found)
+    seal = derived.write(found, judged)
+    summary = settings.step_summary()
+    if summary:
+        with summary.open("a", encoding="utf-8") as file:
+            file.write(markdown.render(judged))
+    print(terminal.render(judged.plan, judged.verdict, os.path.relpath(found.index), seal))
+    return judged.verdict.exit_code

@@ -18,9 +18,10 @@ from qualification.errors import BundleError
 _FIRST = "0" * 64
 
 
-def append(path: Path, event: str, **facts: Any) -> None:
+def append(path: Path, event: str, *, at: str | None = None, **facts: Any) -> None:
     """Adds one event and flushes it to the disk; a kill at any moment loses at most the event being written.
 
+    ``at`` is when it happened, where that was not now.
     A last line that a kill cut short is dropped first: its event never happened.
     """
     with _locked(path) as file:
@@ -32,7 +33,7 @@ def append(path: Path, event: str, **facts: Any) -> None:
         line = {
             "seq": len(lines),
             "prev": hashlib.sha256(lines[-1]).hexdigest() if lines else _FIRST,
-            "at": datetime.now(timezone.utc).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+            "at": at or datetime.now(timezone.utc).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
             "event": event,
             **facts,
         }

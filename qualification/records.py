@@ -44,12 +44,17 @@ def _flattened(test: str, sections: Iterable[tuple[str, Any]]) -> Iterator[tuple
         yield from plain.items() if name == "metadata" and isinstance(plain, dict) else [(name, plain)]
 
 
+def encode(record: Mapping[str, Any]) -> bytes:
+    """A record as it stands in a file; half a surrogate pair, which UTF-8 lacks, becomes ``?``."""
+    return (json.dumps(record, ensure_ascii=False, allow_nan=False) + "\n").encode("utf-8", errors="replace")
+
+
 def append(path: Path, record: Mapping[str, Any]) -> None:
-    """Adds one line in one write and waits until it is on the disk; half a surrogate pair, which UTF-8 lacks, becomes ``?``."""
-    line = (json.dumps(record, ensure_ascii=False, allow_nan=False) + "\n").encode("utf-8", errors="replace")
+    """Adds one line in one write and waits until it is on the disk."""
+    content = encode(record)
     descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
     try:
-        if os.write(descriptor, line) != len(line):
+        if os.write(descriptor, content) != len(content):
             raise QualificationError(f"{path}: the disk took only a part of a record; make room and run again")
         os.fsync(descriptor)
     finally:
@@ -75,12 +80,13 @@ def written_since(path: Path, offset: int, cell: str) -> list[tuple[dict[str, An
 def _complete(path: Path, offset: int = 0) -> Iterator[tuple[int, dict[str, Any], bytes]]:
     content = path.read_bytes() if path.exists() else b""
     first = content.count(b"\n", 0, offset) + 1
+    reader = schemas.Reader("report")
     for number, line in enumerate(content[offset:].split(b"\n")[:-1], start=first):
         try:
             record = json.loads(line, parse_constant=_refuse)
         except ValueError as error:
             raise BundleError(f"{path.name}:{number}: not a JSON line ({error})") from error
-        wrong = schemas.violations("report", record)
+        wrong = reader.violations(record)
         if wrong:
             raise BundleError(f"{path.name}:{number}: {wrong[0]}")
         yield number, record, line + b"\n"

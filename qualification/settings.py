@@ -36,6 +36,12 @@ def search_path() -> list[Path]:
     return [Path(directory) for directory in os.get_exec_path()]
 
 
+def step_summary() -> Path | None:
+    """``$GITHUB_STEP_SUMMARY``: the file that GitHub shows on the page of a workflow's run."""
+    explicit = os.environ.get("GITHUB_STEP_SUMMARY")
+    return Path(explicit) if explicit else None
+
+
 def pyenv_root() -> Path:
     """``$PYENV_ROOT``, else where pyenv puts itself."""
     return Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv")

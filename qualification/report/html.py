@@ -11,8 +11,8 @@ from typing import Any
 
 import jinja2
 
-from qualification.machine import Machine
 from qualification.plan import Plan
+from qualification.report.run import Run
 from qualification.units import format_bytes, format_seconds
 from qualification.verdict import CellVerdict, Verdict
 
@@ -30,34 +30,27 @@ class ModelRow:
     time_to_first_token_s: float | None
 
 
-def render(
-    run_id: str,
-    plan: Plan,
-    verdict: Verdict,
-    machine: Machine | None,
-    records: Sequence[Mapping[str, Any]],
-    began: str,
-) -> str:
-    """The page. ``records`` are those of all attempts, in the order they were written; ``began`` is an ISO time."""
+def render(run: Run) -> str:
+    """The page."""
     loader = jinja2.FileSystemLoader(Path(__file__).parent)
     environment = jinja2.Environment(
         loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     environment.filters |= {"bytes": format_bytes, "seconds": format_seconds}
-    columns, rows = heat_map(plan, verdict)
+    columns, rows = heat_map(run.plan, run.verdict)
     return environment.get_template("index.html.j2").render(
-        run_id=run_id,
-        plan=plan,
-        verdict=verdict,
-        machine=machine,
+        run_id=run.id,
+        plan=run.plan,
+        verdict=run.verdict,
+        machine=run.machines[0] if run.machines else None,
         columns=columns,
         rows=rows,
-        models=model_rows(records),
-        failures=[record for record in records if record["outcome"] != "passed"],
-        slowest=sorted(records, key=lambda record: -record["duration"])[:10],
-        debt=[cell for cell in verdict.cells if cell.outcome in ("debt", "interrupted")],
-        tests=len(records),
-        began=began,
+        models=model_rows(run.records),
+        failures=[record for record in run.records if record["outcome"] != "passed"],
+        slowest=sorted(run.records, key=lambda record: -record["duration"])[:10],
+        debt=[cell for cell in run.verdict.cells if cell.outcome in ("debt", "interrupted")],
+        tests=len(run.records),
+        began=run.began,
     )
 
 

@@ -8,12 +8,17 @@ from qualification.plan import Plan
 from qualification.verdict import Verdict
 
 
-def render(plan: Plan, verdict: Verdict, index: str) -> str:
-    """Plain text, one line for each reason; nothing that a test's output holds can move the cursor or colour a word."""
-    return "\n".join("".join(char if char.isprintable() else " " for char in line) for line in _lines(plan, verdict, index))
+def render(plan: Plan, verdict: Verdict, index: str, seal: str = "") -> str:
+    """Plain text, one line for each reason; ``seal`` is the manifest's sha256, which the release's tag may quote."""
+    return "\n".join(plain(line) for line in _lines(plan, verdict, index, seal))
 
 
-def _lines(plan: Plan, verdict: Verdict, index: str) -> Iterator[str]:
+def plain(line: str) -> str:
+    """Nothing that a test's output holds can move the cursor or colour a word."""
+    return "".join(char if char.isprintable() else " " for char in line)
+
+
+def _lines(plan: Plan, verdict: Verdict, index: str, seal: str) -> Iterator[str]:
     counts = ", ".join(f"{number} {outcome}" for outcome, number in verdict.counts.items()) or "no cells"
     tests = sum(cell.tests for cell in verdict.cells)
     yield f"{verdict.word}: matrix {plan.matrix}, tier {plan.tier}, {len(verdict.cells)} cells ({counts}), {tests} tests"
@@ -23,3 +28,5 @@ def _lines(plan: Plan, verdict: Verdict, index: str) -> Iterator[str]:
         evidence = f" [{', '.join(reason.evidence)}]" if reason.evidence else ""
         yield f"  {reason.weighs} {reason.code}: {reason.sentence}{evidence}"
     yield f"  report: {index}"
+    if seal:
+        yield f"  sealed: {seal}"

@@ -7,23 +7,22 @@ from dataclasses import asdict
 
 from qualification import schemas
 from qualification.errors import BundleError
-from qualification.plan import Plan
-from qualification.verdict import Verdict
+from qualification.report.run import Run
 
 
-def render(run_id: str, plan: Plan, verdict: Verdict) -> str:
+def render(run: Run) -> str:
     """The document's text. Raises BundleError where it would not follow its own schema."""
     document = {
         "verdict": 1,
-        "word": verdict.word,
-        "exit_code": verdict.exit_code,
-        "run": run_id,
-        "matrix": plan.matrix,
-        "tier": plan.tier,
-        "inputs": asdict(plan.inputs),
-        "counts": verdict.counts,
-        "reasons": [asdict(reason) for reason in verdict.reasons],
-        "cells": [asdict(cell) for cell in verdict.cells],
+        "word": run.verdict.word,
+        "exit_code": run.verdict.exit_code,
+        "run": run.id,
+        "matrix": run.plan.matrix,
+        "tier": run.plan.tier,
+        "inputs": asdict(run.plan.inputs),
+        "counts": run.verdict.counts,
+        "reasons": [asdict(reason) for reason in run.verdict.reasons],
+        "cells": [asdict(cell) for cell in run.verdict.cells],
     }
     document = json.loads(json.dumps(document))
     wrong = schemas.violations("verdict", document)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,12 @@ import pytest
 from hypothesis import settings
 
 from qualification import journal, plan, records, verdict
+from qualification.bundle import Bundle
 from qualification.declared import Quarantined, Tier
 from qualification.plan import Cell, Inputs, Plan, Required
 from qualification.portfolio import Model
+from qualification.report import derived
+from qualification.report.run import judge
 
 settings.register_profile("shared machine", deadline=None)
 settings.load_profile("shared machine")
@@ -124,6 +128,42 @@ class Run:
         return verdict.judge(self.plan, self.plan_sha256, journal.read(self.journal), records.read(self.tests))
 
 
+MACHINE = {
+    "system": "Linux",
+    "release": "6.1",
+    "architecture": "x86_64",
+    "processor": "A processor",
+    "cores": 2,
+    "ram_bytes": 16 * GIB,
+    "available_bytes": 12 * GIB,
+    "swap_used_bytes": 0,
+}
+
+
+def seal(run: Run, root: Path, machine: dict[str, Any] | None = None) -> Bundle:
+    """The run as a bundle at ``root``, with memory samples and logs, judged as the sub-command ``verdict`` does it."""
+    bundle = Bundle(root)
+    bundle.logs.mkdir(parents=True)
+    bundle.plan.write_bytes(plan.freeze(run.plan))
+    bundle.machine.write_text(json.dumps(machine or MACHINE, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+    bundle.journal.write_bytes(run.journal.read_bytes())
+    bundle.tests.write_bytes(run.tests.read_bytes() if run.tests.exists() else b"")
+    events = journal.read(bundle.journal)
+    for number, event in enumerate(each for each in events if each["event"] == "cell_finished"):
+        (root / event["log"]).write_text(f"{event['cell']}\n", encoding="utf-8")
+        sample = {"ts": 1000.0 + number, "cell": event["cell"], "tree_bytes": GIB, "available_bytes": 8 * GIB, "load_1": 0.5}
+        with bundle.memory.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(sample) + "\n")
+    derived.write(bundle, judge(bundle))
+    return bundle
+
+
+@pytest.fixture
+def sealed() -> Any:
+    """``sealed(run, root)`` makes the run a bundle, judged and sealed."""
+    return seal
+
+
 @pytest.fixture
 def build() -> Build:
     return Build()
@@ -131,5 +171,5 @@ def build() -> Build:
 
 @pytest.fixture
 def begin(tmp_path: Path) -> Any:
-    """``begin(plan)`` is a run of that plan, begun."""
-    return lambda planned: Run(tmp_path, planned)
+    """``begin(plan)`` is a run of that plan, begun; ``begin(plan, folder)`` one that is written down elsewhere."""
+    return lambda planned, folder=tmp_path: Run(folder, planned)

@@ -11,7 +11,9 @@ from typing import Any
 import pytest
 
 from qualification import machine, records, verdict
+from qualification.plan import Plan
 from qualification.report import html, terminal, verdict_json
+from qualification.report.run import Run
 from qualification.verdict import Reason
 
 CELL = "text[py312-locked]"
@@ -40,7 +42,14 @@ class Page(HTMLParser):
 def _page(run: Any, judged: verdict.Verdict | None = None, written: list[dict[str, Any]] | None = None) -> Page:
     lines = [record for _, record, _ in records.read(run.tests)] if written is None else written
     here = asdict(machine.observe())
-    return Page(html.render("run-1", run.plan, judged or run.judge(), here, lines, "2026-01-02T03:04:05Z"))
+    told = Run("run-1", "2026-01-02T03:04:05Z", run.plan, judged or run.judge(), (here,), tuple(lines))
+    return Page(html.render(told))
+
+
+def _document(planned: Plan, judged: verdict.Verdict) -> dict[str, Any]:
+    told = Run("run-1", "2026-01-02T03:04:05Z", planned, judged)
+    document: dict[str, Any] = json.loads(verdict_json.render(told))
+    return document
 
 
 def test_every_cell_of_the_plan_stands_on_the_page_with_its_outcome(build: Any, begin: Any) -> None:
@@ -161,7 +170,7 @@ def test_the_document_follows_its_schema_and_accounts_for_every_cell(build: Any,
         run.ran(CELL, outcome)
     judged = run.judge()
 
-    document = json.loads(verdict_json.render("run-1", run.plan, judged))
+    document = _document(run.plan, judged)
 
     assert (document["word"], document["exit_code"]) == (judged.word, judged.exit_code)
     assert [cell["cell"] for cell in document["cells"]] == [cell.id for cell in run.plan.cells]
@@ -172,7 +181,7 @@ def test_the_document_follows_its_schema_and_accounts_for_every_cell(build: Any,
 def test_the_document_of_a_damaged_bundle_follows_its_schema(build: Any) -> None:
     planned = build.plan(build.cell(CELL))
 
-    document = json.loads(verdict_json.render("run-1", planned, verdict.invalid(planned, "it was changed")))
+    document = _document(planned, verdict.invalid(planned, "it was changed"))
 
     assert document["reasons"] == [{"weighs": "INVALID", "code": "damaged", "sentence": "it was changed", "evidence": []}]
 

@@ -1,0 +1,279 @@
+"""``report verify``: any changed byte of a bundle is found, and the verdict is derived a second time by code of its own."""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import json
+import random
+import shutil
+import time
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+import qualification
+from qualification import journal, records
+from qualification.bundle import Bundle
+from qualification.declared import Quarantined
+from qualification.plan import freeze
+from qualification.verify import account, verify
+
+A, B, C = "text[a]", "text[b]", "vision[c]"
+
+
+@pytest.fixture
+def bundle(build: Any, begin: Any, sealed: Any, tmp_path: Path) -> Bundle:
+    """A run with a pass, a failure and a debt, as a whole bundle."""
+    run = begin(build.plan(build.cell(A), build.cell(B), build.cell(C)))
+    run.ran(A, tests=3, log="logs/a.1.log")
+    run.ran(B, "failed", tests=2, log="logs/b.1.log")
+    run.gated(C)
+    made: Bundle = sealed(run, tmp_path / "bundle")
+    return made
+
+
+def test_an_untouched_bundle_is_what_it_claims_to_be_whatever_its_verdict(bundle: Bundle) -> None:
+    verified = verify(bundle.root)
+
+    assert verified.findings == ()
+    assert (verified.word, verified.cells, verified.records) == ("NOT_QUALIFIED", 3, 5)
+    assert verified.seal == hashlib.sha256(bundle.manifest.read_bytes()).hexdigest()
+
+
+def test_of_a_thousand_changed_bytes_each_is_found(bundle: Bundle) -> None:
+    chance = random.Random(20260102)
+    files = sorted(path for path in bundle.root.rglob("*") if path.is_file())
+    assert {path.name for path in files} >= {
+        "manifest.json",
+        "verdict.json",
+        "index.html",
+        "junit.xml",
+        "ctrf.json",
+        "memory.jsonl",
+    }
+    missed = []
+    for number in range(1000):
+        path = files[number % len(files)]
+        content = path.read_bytes()
+        changed = bytearray(content)
+        changed[chance.randrange(len(changed))] ^= chance.randrange(1, 256)
+        path.write_bytes(changed)
+        if verify(bundle.root).holds:
+            missed.append((path.name, bytes(changed)))
+        path.write_bytes(content)
+
+    assert missed == []
+    assert verify(bundle.root).holds
+
+
+@pytest.mark.parametrize(
+    "name", ["plan.json", "machine.json", "journal.jsonl", "tests.jsonl", "verdict.json", "junit.xml", "logs/a.1.log"]
+)
+@pytest.mark.parametrize("change", ["gone", "cut", "grown", "a link"])
+def test_a_file_that_is_gone_cut_grown_or_a_link_is_found(bundle: Bundle, tmp_path: Path, name: str, change: str) -> None:
+    path = bundle.root / name
+    if change == "gone":
+        path.unlink()
+    elif change == "cut":
+        path.write_bytes(path.read_bytes()[:-1])
+    elif change == "grown":
+        path.write_bytes(path.read_bytes() + b"\n")
+    else:
+        shutil.move(path, tmp_path / "elsewhere")
+        path.symlink_to(tmp_path / "elsewhere")
+
+    findings = verify(bundle.root).findings
+
+    assert any(finding.startswith(name) for finding in findings), findings
+
+
+@pytest.mark.parametrize("name", ["extra.txt", "logs/extra.log", ".hidden", "deeper/file"])
+def test_a_file_more_is_found(bundle: Bundle, name: str) -> None:
+    (bundle.root / name).parent.mkdir(exist_ok=True)
+    (bundle.root / name).write_text("", encoding="utf-8")
+
+    assert not verify(bundle.root).holds
+
+
+def test_a_bundle_that_was_never_judged_says_what_to_do(bundle: Bundle) -> None:
+    bundle.manifest.unlink()
+
+    assert "`python -m qualification verdict` seals a run that is over" in verify(bundle.root).findings[0]
+
+
+@pytest.mark.parametrize(
+    ("file", "change", "why"),
+    [
+        (
+            "verdict.json",
+            {"word": "QUALIFIED", "exit_code": 0, "reasons": []},
+            "the verdict is said to be QUALIFIED, and follows to be",
+        ),
+        ("verdict.json", {"run": "another"}, "the run is said to be another"),
+        ("verdict.json", {"counts": {"passed": 3}}, "the counts"),
+        ("verdict.json", {"cells": []}, "the cells"),
+        ("ctrf.json", {"results": {"tests": []}}, "its tests are {}"),
+    ],
+)
+def test_a_claim_that_does_not_follow_is_found_even_where_all_hashes_were_made_anew(
+    bundle: Bundle, file: str, change: dict[str, Any], why: str
+) -> None:
+    path = bundle.root / file
+    path.write_text(json.dumps({**json.loads(path.read_text(encoding="utf-8")), **change}), encoding="utf-8")
+    _hash_anew(bundle)
+
+    findings = verify(bundle.root).findings
+
+    assert findings
+    assert all(finding.startswith(file) for finding in findings)
+    assert any(why in finding for finding in findings), findings
+
+
+def test_a_failure_taken_out_of_records_and_journal_is_found_by_the_plan(bundle: Bundle) -> None:
+    lines = bundle.journal.read_bytes().splitlines(keepends=True)
+    bundle.journal.write_bytes(b"".join(lines[:3]))
+    bundle.tests.write_bytes(
+        b"".join(line for line in bundle.tests.read_bytes().splitlines(keepends=True) if b'"text[a]"' in line)
+    )
+    _hash_anew(bundle)
+
+    assert any(
+        "the verdict is said to be NOT_QUALIFIED, and follows to be INCOMPLETE" in each for each in verify(bundle.root).findings
+    )
+
+
+def test_a_record_that_is_changed_where_all_hashes_were_made_anew_is_found_by_the_journal(bundle: Bundle) -> None:
+    bundle.tests.write_bytes(bundle.tests.read_bytes().replace(b'"failed"', b'"passed"'))
+    _hash_anew(bundle)
+
+    assert any("records_changed" in finding for finding in verify(bundle.root).findings)
+
+
+def _hash_anew(bundle: Bundle) -> None:
+    """What a forger would do who knows of the manifest."""
+    document = json.loads(bundle.manifest.read_text(encoding="utf-8"))
+    for part in ("sha256", "derived"):
+        document[part] = {name: hashlib.sha256((bundle.root / name).read_bytes()).hexdigest() for name in document[part]}
+    bundle.manifest.write_text(json.dumps(document, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+
+
+_OUTCOMES = (
+    "passed",
+    "failed",
+    "leaked",
+    "crashed",
+    "timeout",
+    "oom_guard",
+    "harness_error",
+    "interrupted",
+    "debt",
+    "flaky",
+    "quarantined",
+)
+_EVENTS = st.tuples(
+    st.sampled_from([A, B, C, "text[stranger]"]),
+    st.sampled_from(["ran", "ran", "ran", "gated", "quarantined", "started", "late"]),
+    st.sampled_from(_OUTCOMES),
+    st.sampled_from([0, 0, 0, 1]),
+)
+
+
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    events=st.lists(_EVENTS, max_size=6),
+    gates=st.lists(st.sampled_from(["blocker", "minor"]), min_size=3, max_size=3),
+    required=st.fixed_dictionaries(
+        {},
+        optional={
+            "groups": st.sampled_from([(), ("text",), ("text", "audio")]),
+            "pythons": st.sampled_from([("3.12",), ("3.13",)]),
+            "tiers": st.sampled_from([("64gb",), ("16gb",)]),
+            "families": st.sampled_from([(("text", 1),), (("vision", 2),)]),
+            "flaky": st.integers(0, 2),
+        },
+    ),
+    quarantine=st.sampled_from(
+        [
+            (),
+            ((None, A, "2999-01-01"),),
+            (("tests_2.0/live/test_a.py::test_0", None, "2999-01-01"),),
+            ((None, "text", "1999-01-01"),),
+        ]
+    ),
+)
+def test_the_second_derivation_agrees_with_the_first_on_any_run(
+    tmp_path_factory: pytest.TempPathFactory, build: Any, begin: Any, events: Any, gates: Any, required: Any, quarantine: Any
+) -> None:
+    folder = tmp_path_factory.mktemp("run")
+    model = build.model(family="llama")
+    cells = [build.cell(name, gate=gate, model=model if name == A else None) for name, gate in zip((A, B, C), gates, strict=True)]
+    entries = tuple(Quarantined("us", "known", "a link", expires, test=test, cell=cell) for test, cell, expires in quarantine)
+    run = begin(replace(build.plan(*cells, **required), quarantine=entries), folder)
+    attempts: dict[str, int] = {}
+    for cell, what, outcome, extra in events:
+        if what in ("gated", "quarantined"):
+            run.gated(cell, "ram" if what == "gated" else "quarantined")
+            continue
+        attempts[cell] = attempts.get(cell, 0) + (what != "late") + extra
+        number = max(1, attempts[cell])
+        if what != "late":
+            run.started(cell, number)
+        if what != "started":
+            run.finished(cell, outcome, number, tests=(number + len(outcome)) % 3, log="logs/a.1.log")
+
+    first = run.judge()
+    second = account.derive(
+        json.loads(freeze(run.plan)),
+        run.plan_sha256,
+        journal.read(run.journal),
+        [(record, raw) for _, record, raw in records.read(run.tests)],
+    )
+
+    assert second.word == first.word
+    assert second.outcomes == {cell.cell: cell.outcome for cell in first.cells}
+    assert second.reasons == Counter((reason.weighs, reason.code) for reason in first.reasons)
+
+
+_LINES = 10_000
+
+
+def test_ten_thousand_records_are_verified_in_under_five_seconds_of_processor_time(
+    build: Any, begin: Any, sealed: Any, tmp_path: Path
+) -> None:
+    run = begin(build.plan(build.cell(A)))
+    rich = {
+        "model": {"id": "org/a", "size_gb": 1.0, "family": "llama", "variant": "a", "framework": "MLX", "quantization": "4bit"},
+        "performance": {"generation_tps": 30.5, "prompt_tps": 300.0, "time_to_first_token_s": 0.1, "prompt_tokens": 3},
+        "environment": {"python": "3.12.1", "dependencies": "locked", "packages": {"mlx": "0.31.2", "mlx-lm": "0.31.3"}},
+        "metadata": {"inference_modality": "text"},
+    }
+    raw = [records.encode(build.record(f"test_a.py::test_{n}", cell=A, attempt=1, **rich)) for n in range(_LINES)]
+    run.tests.write_bytes(b"".join(raw))
+    run.started(A)
+    run.ended(A, "passed", 1, raw)
+    bundle = sealed(run, tmp_path / "bundle")
+
+    before = time.process_time()
+    verified = verify(bundle.root)
+    spent = time.process_time() - before
+
+    assert (verified.findings, verified.records) == ((), _LINES)
+    assert spent < 5
+
+
+def test_what_verifies_shares_nothing_with_the_runner_but_the_schemas() -> None:
+    package = Path(qualification.__file__).parent
+    imported = set()
+    for file in (package / "verify").glob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            names += [f"{node.module}.{alias.name}" for alias in node.names] if isinstance(node, ast.ImportFrom) else []
+            imported |= {name for name in names if name.startswith("qualification")}
+
+    assert {name.split(".")[1] for name in imported} == {"schemas", "verify"}
