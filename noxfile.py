@@ -28,6 +28,9 @@ CONSTRAINTS = ROOT / "qualification" / "constraints.txt"
 REPORTS = ROOT / "reports"
 LATEST = REPORTS / "latest"
 WHEELS = ROOT / ".nox" / "wheel"
+EXTRAS = "qualification,vision,audio"
+"""Every environment in which tests run has all that the tool can be installed with."""
+
 QUALIFICATION = (sys.executable, "-m", "qualification")
 RESUMING = "--resume" in sys.argv
 
@@ -73,7 +76,7 @@ def _install(session: nox.Session, *what: str) -> None:
 
 def _install_wheel(session: nox.Session, wheel: Path, *pinned: str) -> None:
     """The wheel with what it needs, and then the wheel anew: another one of the same version may be there."""
-    session.install(*pinned, f"{wheel}[qualification]", env=COMPILED)
+    session.install(*pinned, f"{wheel}[{EXTRAS}]", env=COMPILED)
     session.install("--force-reinstall", "--no-deps", str(wheel), env=COMPILED)
 
 
@@ -101,7 +104,7 @@ def _suite(version: str) -> None:
 
 
 def _default_suite(session: nox.Session) -> None:
-    _install(session, "-e", f"{ROOT}[qualification]")
+    _install(session, "-e", f"{ROOT}[{EXTRAS}]")
     session.run("python", "-m", "pytest", *EVERY_CORE, *session.posargs)
 
 
@@ -130,6 +133,17 @@ def bench(session: nox.Session) -> None:
     """The figures that this project promises, each as a ratio measured side by side."""
     _install_wheel(session, _build(session), "-c", str(CONSTRAINTS))
     session.run("python", str(ROOT / "benchmarks" / "bench.py"), *session.posargs)
+
+
+@nox.session
+def compare(session: nox.Session) -> None:
+    """Says whether the wheel of this checkout is slower than that of ``BASE``, a wheel or a tag."""
+    base = os.environ.get("BASE")
+    if not base:
+        session.error("what to compare with? `make compare BASE=<wheel|tag>` takes the last release's wheel or its tag")
+    _install(session, "-e", f"{ROOT}[qualification,runner]")
+    asked = ("--base", base, "--constraints", str(CONSTRAINTS), "--output", str(REPORTS / "compare" / "comparison.json"))
+    _run(session, "python", "-m", "qualification", "compare", str(_build(session)), *asked, *session.posargs)
 
 
 @nox.session
@@ -176,9 +190,11 @@ def qualify(session: nox.Session, version: str, dependencies: str) -> None:
         session.error("the wheel of this run is gone from .nox/wheel; `make qualify` builds it and begins anew")
     inputs = ["--matrix", str(MATRIX), "--wheel", str(wheel), "--constraints", str(CONSTRAINTS), "--project", str(ROOT)]
     command = [*QUALIFICATION, "run", str(bundle), "--environment", environment_id(version, dependencies), *inputs]
-    if session.python:
+    if session.python and dependencies == "lowest" and not _uv():
+        command += ["--absent", "uv, which alone resolves the lowest versions, is not installed; `pip install uv` adds it"]
+    elif session.python:
         try:
-            _install_wheel(session, wheel, *(["-c", str(CONSTRAINTS)] if dependencies == "locked" else []))
+            _install_wheel(session, wheel, *_versions(session, version, dependencies))
         except nox.command.CommandFailed as error:
             command += ["--unfit", f"{wheel.name} cannot be installed on Python {version}: {error}"]
         command += ["--python", str(Path(session.bin) / "python")]
@@ -199,11 +215,31 @@ def _bundle(session: nox.Session) -> Path:
     return LATEST
 
 
+def _versions(session: nox.Session, version: str, dependencies: str) -> list[str]:
+    """What pip and uv must be told for a dependency set: the pinned versions, the newest, or the oldest that we declare."""
+    if dependencies == "locked":
+        return ["-c", str(CONSTRAINTS)]
+    if dependencies == "latest":
+        return ["--upgrade"]
+    target = Path(session.create_tmp()) / "lowest.txt"
+    compile_ = (*_uv(), "pip", "compile", "--quiet", "--resolution", "lowest-direct", "--python-version", version)
+    session.run(*compile_, "--extra", "qualification", "--output-file", str(target), str(ROOT / "pyproject.toml"), external=True)
+    return ["-c", str(target)]
+
+
+def _uv() -> list[str]:
+    """The command of uv, or nothing where it is not installed."""
+    if importlib.util.find_spec("uv"):
+        return [sys.executable, "-m", "uv"]
+    found = shutil.which("uv")
+    return [found] if found else []
+
+
 def _build(session: nox.Session) -> Path:
     """Builds the one wheel that everything else installs; the same files give the same bytes."""
     shutil.rmtree(WHEELS, ignore_errors=True)
-    if importlib.util.find_spec("uv"):
-        builder = [sys.executable, "-m", "uv", "build", "--quiet", "--wheel", "--out-dir", str(WHEELS), str(ROOT)]
+    if uv := _uv():
+        builder = [*uv, "build", "--quiet", "--wheel", "--out-dir", str(WHEELS), str(ROOT)]
     else:
         session.install("build")
         builder = ["python", "-m", "build", "--wheel", "--outdir", str(WHEELS), str(ROOT)]

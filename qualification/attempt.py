@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from qualification import caches, outcome, processes, records, settings, supervise
+from qualification import caches, needs, outcome, processes, records, settings, supervise
 from qualification.declared import Process, Quarantined
 from qualification.errors import BundleError, EnvironmentUnfitError
 from qualification.outcome import Ended, Judged
@@ -223,7 +223,9 @@ class _Process:
     def _names(self) -> dict[str, str]:
         """What stands for this machine's directories in what is kept."""
         named = ((self._order.project, "<project>"), (self._scratch, "<scratch>"), (Path.home(), "~"))
-        return {str(written): name for path, name in named for written in (path, path.resolve()) if path != Path("/")}
+        paths = {str(written): name for path, name in named for written in (path, path.resolve()) if path != Path("/")}
+        token = needs.environment(self._cell.needs).get("HF_TOKEN")
+        return {**paths, token: "<token>"} if token else paths
 
     def _paths(self, tests: Sequence[str]) -> list[str]:
         """Joined as text: a parameter in a test's id may look like a path, and is none."""
@@ -262,7 +264,8 @@ class _Process:
             "TMPDIR": str(self._scratch / "tmp"),
             "QUALIFICATION_MINT_ROOT": str(settings.mint_root()),
             "HF_HOME": str(self._hf_home),
-            "HF_HUB_OFFLINE": "1",
+            **({} if self._cell.needs else {"HF_HUB_OFFLINE": "1"}),
+            **needs.environment(self._cell.needs),
             "HF_HUB_DISABLE_TELEMETRY": "1",
             "MLX_DISABLE_COMPILE": "1",
             "TOKENIZERS_PARALLELISM": "false",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,9 +12,8 @@ import psutil
 
 from qualification import memory
 from qualification.declared import Tier
-
-_NOMINAL = 0.9
-"""A machine sold as 16 GB reports up to a tenth less to its system: firmware and graphics keep the rest."""
+from qualification.errors import EnvironmentUnfitError
+from qualification.portfolio import NOMINAL
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,10 +44,31 @@ def observe() -> Machine:
     )
 
 
+def working_set_bytes(python: Path) -> int | None:
+    """What Metal recommends to use at most, as MLX tells it in the environment of ``python``; None where there is no Metal.
+
+    Raises EnvironmentUnfitError where MLX should tell and does not.
+    """
+    if platform.system() != "Darwin":
+        return None
+    try:
+        return int(subprocess.check_output([python, "-c", _ASK_METAL], stderr=subprocess.DEVNULL, timeout=_ASK_TIMEOUT_S))
+    except (OSError, ValueError, subprocess.SubprocessError) as error:
+        raise EnvironmentUnfitError(f"MLX does not tell how much memory Metal recommends ({error})") from error
+
+
+_ASK_TIMEOUT_S = 60
+_ASK_METAL = """
+import mlx.core as mx
+ask = getattr(mx, "device_info", None) or mx.metal.device_info
+print(int(ask()["max_recommended_working_set_size"]))
+"""
+
+
 def tier_of(ram_bytes: int, tiers: tuple[Tier, ...]) -> Tier:
     """The one tier that a machine is in: the largest that it reaches, or the smallest when it reaches none."""
     ordered = sorted(tiers, key=lambda tier: tier.ram_bytes)
-    reached = [tier for tier in ordered if ram_bytes >= _NOMINAL * tier.ram_bytes]
+    reached = [tier for tier in ordered if ram_bytes >= NOMINAL * tier.ram_bytes]
     return reached[-1] if reached else ordered[0]
 
 

@@ -6,8 +6,8 @@ import json
 import math
 import re
 import subprocess
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from qualification.declared import Modality, Source, Tier
@@ -88,7 +88,9 @@ def resolve(source: Source, models: Sequence[dict[str, Any]], families: Sequence
     for modality, fallback in FALLBACK.items():
         kinds = {
             "discovered": [_of(entry, modality, "discovered") for entry in usable if _modality(entry) == modality],
-            "fallback": [_of(entry, modality, "fallback") for entry in usable if entry["name"] in fallback],
+            "fallback": [
+                _of(entry, modality, "fallback") for entry in usable if entry["name"] in fallback and _runs(entry, modality)
+            ],
             "minted": [each for each in mintable if each.modality == modality and (families is None or each.family in families)],
         }
         chosen += next(filter(None, kinds.values()), []) if source == "auto" else kinds[source]
@@ -110,22 +112,59 @@ def minted() -> tuple[Model, ...]:
     )
 
 
-def need_bytes(model: Model, tier: Tier) -> float:
-    """Memory that a model needs on a machine of this tier; infinite where it must not be tried.
+NOMINAL = 0.9
+"""A machine sold as 16 GB reports up to a tenth less to its system: firmware and graphics keep the rest."""
+
+_LEARNED_MARGIN = 1.1
+
+
+@dataclass(frozen=True, slots=True)
+class Capacity:
+    """The memory that models may use on one machine: that of its tier, its own where it was measured, and what Metal
+    recommends at most. ``peaks`` are what cells of earlier runs held, by model and revision.
+    """
+
+    tier: Tier
+    ram_bytes: int | None = None
+    working_set_bytes: int | None = None
+    peaks: Mapping[tuple[str, str | None], int] = field(default_factory=dict)
+
+    @property
+    def is_nominal(self) -> bool:
+        """Whether the machine has what its tier is named for, but for the tenth that systems keep."""
+        return self.ram_bytes is None or NOMINAL * self.tier.ram_bytes <= self.ram_bytes <= self.tier.ram_bytes
+
+    @property
+    def memory_bytes(self) -> int:
+        """What shares are taken of."""
+        return self.tier.ram_bytes if self.ram_bytes is None or self.is_nominal else self.ram_bytes
+
+
+def need_bytes(model: Model, capacity: Capacity) -> float:
+    """Memory that a model needs; infinite where it must not be tried.
 
     Text: 1.2 × its files. Vision: its files, and never above ``vision_limit`` of the memory, because the image encoder's
-    peak is unpredictable there. Audio: its files, and at least ``audio_floor_bytes``.
+    peak is unpredictable there. Audio: its files, and at least ``audio_floor_bytes``. Where a cell of this model has been
+    measured, 1.1 × that peak if it is more.
     """
+    learned = round(capacity.peaks.get((model.model_id, model.revision), 0) * _LEARNED_MARGIN)
+    tier = capacity.tier
     if model.modality == "text":
-        return round(model.size_bytes * _TEXT_OVERHEAD)
+        return max(round(model.size_bytes * _TEXT_OVERHEAD), learned)
     if model.modality == "vision":
-        return model.size_bytes if model.size_bytes <= budget_bytes("vision", tier) else math.inf
-    return max(model.size_bytes, tier.audio_floor_bytes)
+        return max(model.size_bytes, learned) if model.size_bytes <= _share(tier.vision_limit, capacity) else math.inf
+    return max(model.size_bytes, tier.audio_floor_bytes, learned)
 
 
-def budget_bytes(modality: Modality, tier: Tier) -> int:
-    """Memory that a model may use on a machine of this tier; in whole bytes, so that a model exactly at its budget runs."""
-    return round(tier.ram_bytes * (tier.text_budget if modality == "text" else tier.vision_limit))
+def budget_bytes(modality: Modality, capacity: Capacity) -> int:
+    """Memory that a model may use; in whole bytes, so that a model exactly at its budget runs."""
+    tier = capacity.tier
+    share = _share(tier.text_budget if modality == "text" else tier.vision_limit, capacity)
+    return share if capacity.working_set_bytes is None else min(share, capacity.working_set_bytes)
+
+
+def _share(share: float, capacity: Capacity) -> int:
+    return round(capacity.memory_bytes * share)
 
 
 def _usable(entry: dict[str, Any]) -> bool:
@@ -133,12 +172,23 @@ def _usable(entry: dict[str, Any]) -> bool:
     return bool(entry["framework"] == "MLX" and entry["health"] == "healthy" and entry["runtime_compatible"] and entry["cached"])
 
 
+def _runs(entry: dict[str, Any], modality: Modality) -> bool:
+    """What the tool says of this very modality; what it says of the model as a whole, where it is an older one."""
+    runtime = entry.get("runtime")
+    return bool(runtime[modality]["compatible"]) if runtime and modality in runtime else bool(entry["runtime_compatible"])
+
+
 def _modality(entry: dict[str, Any]) -> Modality | None:
+    """The one portfolio that a model is in: the portfolios are disjoint.
+
+    What declares vision belongs there only where its vision runs here; a model whose text alone does is a text model.
+    """
     if entry["model_type"] == "audio":
-        return "audio"
-    if "vision" in entry["capabilities"]:
+        return "audio" if _runs(entry, "audio") else None
+    if "vision" in entry["capabilities"] and _runs(entry, "vision"):
         return "vision"
-    return "text" if entry["model_type"] == "chat" and "audio" not in entry["capabilities"] else None
+    told = entry["model_type"] == "chat" and "audio" not in entry["capabilities"]
+    return "text" if told and _runs(entry, "text") else None
 
 
 def _of(entry: dict[str, Any], modality: Modality, origin: Origin) -> Model:

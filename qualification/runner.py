@@ -5,18 +5,19 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from qualification import attempt, bundle, gate, journal, machine, plan, portfolio, records, wheel
+from qualification import attempt, bundle, gate, history, host, journal, machine, needs, plan, portfolio, records, wheel
 from qualification.attempt import Attempt, Order
 from qualification.bundle import Bundle
-from qualification.declared import Quarantined
+from qualification.declared import Need, Quarantined
 from qualification.errors import EnvironmentUnfitError, UsageError, nearest
 from qualification.outcome import Judged
 from qualification.plan import Cell, Plan
+from qualification.portfolio import Capacity
 from qualification.units import format_bytes, format_seconds
 
 
@@ -24,9 +25,10 @@ from qualification.units import format_bytes, format_seconds
 class Job:
     """One environment of one bundle.
 
-    ``python`` is its interpreter: None where this machine has none of that version, or where the environment could not be
-    made, and then ``unfit`` says why. ``wheel`` is what must be installed in it. The run ends when ``starter``, the process
-    that began it, does. ``resume`` leaves cells alone that have ended. ``changed`` tells what differs from the plan's inputs.
+    ``python`` is its interpreter: None where this machine has none of that version, where the environment could not be made
+    (``unfit`` says why), or where nobody tried to make it (``absent`` says why). ``wheel`` is what must be installed in it. The
+    run ends when ``starter``, the process that began it, does. ``resume`` leaves cells alone that have ended. ``changed`` tells
+    what differs from the plan's inputs.
     """
 
     bundle: Bundle
@@ -34,6 +36,7 @@ class Job:
     environment: str
     python: Path | None
     unfit: str = ""
+    absent: str = ""
     wheel: Path | None = None
     only: tuple[str, ...] = ()
     resume: bool = False
@@ -63,7 +66,10 @@ def _run(job: Job, tell: Callable[[str], None]) -> None:
     todo = [cell for cell in planned.cells if cell.environment == job.environment and cell.id not in ended]
     selected = plan.select(planned, job.only) if job.only else None
     day = journal.read(job.bundle.journal)[0]["at"][:10]
-    accountant = _Accountant(job, planned, selected, job.unfit or _unfit(job), tell, day)
+    unfit = job.unfit or _unfit(job)
+    capacity = _capacity(job, planned, None if unfit or not any(cell.model for cell in todo) else job.python)
+    missing = needs.missing(need for cell in todo for need in cell.needs)
+    accountant = _Accountant(job, planned, selected, unfit, tell, day, capacity, missing)
     accountant.account_beside([cell for cell in todo if cell.cpu])
     for cell in todo:
         if not cell.cpu:
@@ -80,6 +86,8 @@ class _Accountant:
     unfit: str
     tell: Callable[[str], None]
     day: str
+    capacity: Capacity
+    missing: Mapping[Need, str]
     stop: threading.Event = field(default_factory=threading.Event)
 
     def account_beside(self, cells: Sequence[Cell]) -> None:
@@ -151,7 +159,7 @@ class _Accountant:
 
     def _need_bytes(self, cell: Cell) -> int:
         """What it may hold: its processes' share, and its model's."""
-        model = portfolio.need_bytes(cell.model, self._facts(cell).tier) if cell.model else 0
+        model = portfolio.need_bytes(cell.model, self.capacity) if cell.model else 0
         return cell.memory_bytes + round(model)
 
     def _abandoned(self) -> bool:
@@ -160,11 +168,14 @@ class _Accountant:
     def _facts(self, cell: Cell) -> gate.Facts:
         here = machine.observe()
         return gate.Facts(
-            tier=machine.tier_of(here.ram_bytes, self.planned.tiers),
-            pythons=frozenset({cell.python} if self.job.python or self.job.unfit else ()),
+            capacity=self.capacity,
+            pythons=frozenset({cell.python} if self.job.python or self.job.unfit or self.job.absent else ()),
             available_bytes=here.available_bytes,
             selected=self.selected,
             quarantine=self._quarantine,
+            missing=self.missing,
+            no_environment=self.job.absent,
+            host=host.observe(here.cores, self.job.python, measuring=cell.exclusive),
         )
 
 
@@ -174,6 +185,17 @@ def _ended(job: Job) -> frozenset[str]:
         event["cell"]: event for event in journal.read(job.bundle.journal) if event["event"] in ("cell_started", "cell_finished")
     }
     return frozenset(cell for cell, event in last.items() if event.get("outcome", "interrupted") != "interrupted")
+
+
+def _capacity(job: Job, planned: Plan, python: Path | None) -> Capacity:
+    """``python`` is asked for what Metal recommends; None where no model runs."""
+    here = machine.observe()
+    return Capacity(
+        tier=machine.tier_of(here.ram_bytes, planned.tiers),
+        ram_bytes=here.ram_bytes,
+        working_set_bytes=machine.working_set_bytes(python) if python else None,
+        peaks=history.read(job.bundle.root.parent).peaks,
+    )
 
 
 def _unfit(job: Job) -> str:

@@ -47,6 +47,11 @@ def pyenv_root() -> Path:
     return Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv")
 
 
+def live() -> dict[str, str]:
+    """What leads to the real Hub, and the switches of live tests: for cells whose group says that it needs them."""
+    return {name: value for name, value in os.environ.items() if name in _LIVE or name.startswith("MLXK2_")}
+
+
 def inherited() -> dict[str, str]:
     """The variables of this process that a cell may see: locale, loader and interpreter lookup, never a token."""
     return {name: value for name, value in os.environ.items() if name in _HANDED_DOWN}
@@ -60,3 +65,5 @@ _HANDED_DOWN = frozenset(
     {"PATH", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "TERM", "SHELL"}
     | {"LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "QUALIFICATION_MINT_ROOT", "XDG_CACHE_HOME"}
 )
+
+_LIVE = frozenset({"HF_TOKEN", "HF_ENDPOINT", "HTTPS_PROXY", "https_proxy", "NO_PROXY", "no_proxy", "SSL_CERT_FILE"})

@@ -18,7 +18,7 @@ def measure(session: Session) -> Iterator[Row]:
     large, models = _large(CELLS)
     inputs = plan.Inputs("0" * 64, "0" * 64, None, None, None)
     document = json.loads(plan.freeze(plan.expand(large, models, "64gb", inputs)))
-    facts = gate.Facts(large.tiers[-1], frozenset(large.pythons), available_bytes=1 << 40)
+    facts = gate.Facts(portfolio.Capacity(large.tiers[-1]), frozenset(large.pythons), available_bytes=1 << 40)
 
     def whole() -> None:
         planned = plan.expand(large, models, "64gb", inputs)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, get_args
 
 import pytest
 
-from qualification import gate, portfolio
+from qualification import gate, host, portfolio
 from qualification.declared import Quarantined
 from qualification.gate import Decision, Facts
+from qualification.host import Host
+from qualification.portfolio import Capacity
 
 GIB = 1 << 30
 FREE = 1 << 50
@@ -16,7 +19,8 @@ FREE = 1 << 50
 
 def _facts(build: Any, ram: int = 64, **changes: Any) -> Facts:
     tier = next(tier for tier in build.tiers if tier.ram_bytes == ram * GIB)
-    return Facts(**{"tier": tier, "pythons": frozenset({"3.12"}), "available_bytes": FREE, **changes})
+    capacity = Capacity(tier, **{key: changes.pop(key) for key in ("ram_bytes", "working_set_bytes", "peaks") if key in changes})
+    return Facts(**{"capacity": capacity, "pythons": frozenset({"3.12"}), "available_bytes": FREE, **changes})
 
 
 def _decide(build: Any, modality: str, size_gib: float, ram: int, **facts: Any) -> Decision:
@@ -26,9 +30,9 @@ def _decide(build: Any, modality: str, size_gib: float, ram: int, **facts: Any) 
 
 @pytest.mark.parametrize(("ram", "budget_gib"), [(16, 6.4), (32, 16), (64, 38.4), (96, 67.2)])
 def test_the_text_budget_grows_from_40_to_70_per_cent(build: Any, ram: int, budget_gib: float) -> None:
-    tier = _facts(build, ram).tier
+    capacity = _facts(build, ram).capacity
 
-    assert portfolio.budget_bytes("text", tier) == pytest.approx(budget_gib * GIB)
+    assert portfolio.budget_bytes("text", capacity) == pytest.approx(budget_gib * GIB)
 
 
 @pytest.mark.parametrize(
@@ -123,12 +127,21 @@ def test_a_refusal_for_memory_names_both_numbers(
     assert (decision.sentence, decision.pays) == (sentence, pays)
 
 
+HEALTHY = Host(disk_free_bytes=FREE, swap_used_bytes=0, ram_bytes=64 * GIB, load_1=1.0, cores=4, mlx=("mlx-0.32.0",))
+
+
 def test_refusals_come_in_their_order_and_no_code_is_left_out(build: Any) -> None:
     """From a cell that nothing suits, one obstacle after another is taken away."""
     model, small = build.model(size_bytes=40 * GIB), build.model(size_bytes=2 * GIB)
-    cell = {"tier": "16gb", "python": "3.10", "model": model}
-    known = Quarantined("al", "it hangs", "#1", "2026-02-01", cell="text")
-    facts: dict[str, Any] = {"selected": frozenset(), "available_bytes": GIB, "quarantine": (known,)}
+    cell = {"tier": "16gb", "python": "3.10", "model": model, "exclusive": True, "needs": ("hub", "network", "credentials")}
+    facts: dict[str, Any] = {
+        "selected": frozenset(),
+        "available_bytes": GIB,
+        "quarantine": (Quarantined("al", "it hangs", "#1", "2026-02-01", cell="text"),),
+        "missing": {"hub": "no port", "network": "no route", "credentials": "no token"},
+        "no_environment": "uv is missing",
+        "host": replace(HEALTHY, disk_free_bytes=0, busy_share=0.9),
+    }
     codes = []
 
     for cell_change, fact_change in [
@@ -136,13 +149,109 @@ def test_refusals_come_in_their_order_and_no_code_is_left_out(build: Any) -> Non
         ({}, {"selected": None}),
         ({"tier": None}, {}),
         ({}, {"quarantine": ()}),
+        ({}, {"missing": {"network": "no route", "credentials": "no token"}}),
+        ({}, {"missing": {"credentials": "no token"}}),
+        ({}, {"missing": {}}),
         ({"python": "3.12"}, {}),
+        ({}, {"no_environment": ""}),
+        ({}, {"host": replace(HEALTHY, busy_share=0.9)}),
         ({"model": small}, {}),
         ({}, {"available_bytes": FREE}),
+        ({}, {"host": HEALTHY}),
     ]:
         cell |= cell_change
         facts |= fact_change
         codes.append(gate.decide(build.cell(**cell), _facts(build, **facts)).code)
 
-    assert codes == ["not_selected", "tier_elsewhere", "quarantined", "python_missing", "ram", "memory_busy", "runs"]
-    assert set(codes) == set(get_args(gate.Code))
+    assert [*codes[-1:], *codes[:-1]] == list(get_args(gate.Code))
+
+
+@pytest.mark.parametrize(
+    ("changes", "runs_model", "word"),
+    [
+        ({}, True, ""),
+        ({"disk_free_bytes": 2 * GIB}, True, ""),
+        ({"disk_free_bytes": 2 * GIB - 1}, False, "2.0 GiB are free where cells work"),
+        ({"swap_used_bytes": 16 * GIB}, False, ""),
+        ({"swap_used_bytes": 17 * GIB}, False, "17 GiB are swapped out"),
+        ({"load_1": 64.0}, False, ""),
+        ({"load_1": 65.0}, False, "the load is 65 on 4 cores"),
+        ({"mlx": ()}, True, "0 distributions of mlx (none)"),
+        ({"mlx": ()}, False, ""),
+        ({"mlx": None}, True, ""),
+        ({"mlx": ("mlx-0.31.2", "mlx-0.32.0")}, True, "2 distributions of mlx (mlx-0.31.2, mlx-0.32.0)"),
+        ({"busy_share": 1.0}, True, ""),
+    ],
+)
+def test_a_machine_in_bad_health_examines_nothing(changes: dict[str, Any], runs_model: bool, word: str) -> None:
+    problem = host.problem(replace(HEALTHY, **changes), runs_model)
+
+    assert (bool(problem), word in problem) == (bool(word), True), problem
+
+
+@pytest.mark.parametrize(
+    ("changes", "word"),
+    [
+        ({}, ""),
+        ({"swap_used_bytes": 100 * 10**6}, ""),
+        ({"swap_used_bytes": 101 * 10**6}, "a measurement allows 100 MB"),
+        ({"busy_share": 0.2}, ""),
+        ({"busy_share": 0.21}, "21% of the machine is in use"),
+    ],
+)
+def test_a_machine_that_is_busy_measures_nothing(changes: dict[str, Any], word: str) -> None:
+    noise = host.noise(replace(HEALTHY, **changes))
+
+    assert (bool(noise), word in noise) == (bool(word), True), noise
+
+
+@pytest.mark.parametrize(
+    ("ram_gib", "tier", "budget_gib"),
+    [
+        (16, 16, 6.4),
+        (15.5, 16, 6.4),  # sold as 16
+        (14.4, 16, 6.4),  # a tenth less, exactly
+        (14, 16, 5.6),  # 40 per cent of what it has
+        (8, 16, 3.2),
+        (24, 16, 9.6),
+        (36, 32, 18),
+        (128, 96, 89.6),
+        (None, 64, 38.4),
+    ],
+)
+def test_the_budget_is_a_share_of_what_the_machine_has(build: Any, ram_gib: float | None, tier: int, budget_gib: float) -> None:
+    capacity = _facts(build, tier, ram_bytes=None if ram_gib is None else round(ram_gib * GIB)).capacity
+
+    assert portfolio.budget_bytes("text", capacity) == pytest.approx(budget_gib * GIB)
+
+
+def test_a_machine_below_the_smallest_tier_refuses_what_that_tier_would_run(build: Any) -> None:
+    four = build.cell(model=build.model("org/it", size_bytes=4 * GIB))
+
+    small, whole = (gate.decide(four, _facts(build, 16, ram_bytes=ram * GIB)) for ram in (8, 16))
+
+    assert whole.runs
+    assert (small.code, small.sentence) == ("ram", "org/it needs 4.8 GiB and this machine's budget is 3.2 GiB")
+
+
+def test_metal_s_recommendation_bounds_every_budget(build: Any) -> None:
+    capacity = {"ram_bytes": 64 * GIB, "working_set_bytes": 30 * GIB}
+    cell = build.cell(model=build.model("org/it", size_bytes=26 * GIB))
+
+    decision = gate.decide(cell, _facts(build, 64, **capacity))
+
+    assert decision.sentence == "org/it needs 31.2 GiB and what Metal recommends to use is 30 GiB"
+    assert portfolio.budget_bytes("vision", _facts(build, 64, **capacity).capacity) == 30 * GIB
+
+
+@pytest.mark.parametrize(
+    ("modality", "learned_gib", "need_gib"),
+    [("text", 0, 12), ("text", 10, 12), ("text", 20, 22), ("vision", 20, 22), ("audio", 1, 10), ("audio", 20, 22)],
+)
+def test_a_model_that_was_measured_needs_a_tenth_more_than_it_took(
+    build: Any, modality: str, learned_gib: float, need_gib: float
+) -> None:
+    model = build.model("org/it", modality=modality, size_bytes=10 * GIB, revision="r")
+    peaks = {("org/it", "r"): learned_gib * GIB, ("org/it", "another"): 60 * GIB}
+
+    assert portfolio.need_bytes(model, _facts(build, 64, peaks=peaks).capacity) == pytest.approx(need_gib * GIB)

@@ -36,8 +36,17 @@ def _listed(name: str, **changes: Any) -> dict[str, Any]:
 TEXT = _listed("org/Qwen3-4B-4bit")
 VISION = _listed("org/pixtral-12b", capabilities=["text-generation", "chat", "vision"])
 AUDIO = _listed("org/whisper-tiny", model_type="audio", capabilities=["transcription"])
+BLIND_NOW = {
+    "capabilities": ["text-generation", "chat", "vision"],
+    "runtime": {"text": {"compatible": True, "reason": None}, "vision": {"compatible": False, "reason": "mlx-vlm is missing"}},
+}
+BLIND = _listed("org/a-vlm", **BLIND_NOW)
+DEAF = _listed("org/whisper", model_type="audio", runtime={"audio": {"compatible": False, "reason": "mlx-audio is missing"}})
 FALLBACK_TEXT = "mlx-community/Llama-3.2-3B-Instruct-4bit"
 FALLBACK_AUDIO = "mlx-community/whisper-large-v3-turbo-4bit"
+
+
+MINTED = {model.modality: {"minted"} for model in portfolio.minted()}
 
 
 def _chosen(source: Any, *models: dict[str, Any]) -> dict[str, set[str]]:
@@ -51,16 +60,19 @@ def _chosen(source: Any, *models: dict[str, Any]) -> dict[str, set[str]]:
 @pytest.mark.parametrize(
     ("source", "models", "chosen"),
     [
-        ("auto", [], {"text": {"minted"}}),
-        ("auto", [TEXT], {"text": {"discovered"}}),
-        ("auto", [VISION], {"text": {"minted"}, "vision": {"discovered"}}),
-        ("auto", [AUDIO, TEXT], {"audio": {"discovered"}, "text": {"discovered"}}),
+        ("auto", [], MINTED),
+        ("auto", [TEXT], {**MINTED, "text": {"discovered"}}),
+        ("auto", [VISION], {**MINTED, "vision": {"discovered"}}),
+        ("auto", [AUDIO, TEXT], {**MINTED, "audio": {"discovered"}, "text": {"discovered"}}),
+        ("auto", [BLIND], {**MINTED, "text": {"discovered"}}),
+        ("auto", [DEAF], MINTED),
+        ("fallback", [_listed("mlx-community/pixtral-12b-4bit", **BLIND_NOW)], {}),
         ("discovered", [], {}),
         ("discovered", [TEXT, VISION, AUDIO], {"text": {"discovered"}, "vision": {"discovered"}, "audio": {"discovered"}}),
         ("fallback", [TEXT], {}),
         ("fallback", [TEXT, _listed(FALLBACK_TEXT)], {"text": {"fallback"}}),
         ("fallback", [_listed(FALLBACK_AUDIO, model_type="audio")], {"audio": {"fallback"}}),
-        ("minted", [TEXT, VISION, AUDIO], {"text": {"minted"}}),
+        ("minted", [TEXT, VISION, AUDIO], MINTED),
     ],
 )
 def test_each_modality_takes_what_its_source_has(source: str, models: list[dict[str, Any]], chosen: dict[str, set[str]]) -> None:
@@ -70,7 +82,7 @@ def test_each_modality_takes_what_its_source_has(source: str, models: list[dict[
 def test_what_is_listed_but_of_a_kind_no_modality_tells_falls_back_by_its_name() -> None:
     untold = _listed(FALLBACK_TEXT, model_type="base", capabilities=["text-generation"])
 
-    assert _chosen("auto", untold) == {"text": {"fallback"}}
+    assert _chosen("auto", untold) == {**MINTED, "text": {"fallback"}}
 
 
 @pytest.mark.parametrize(
@@ -81,7 +93,7 @@ def test_what_is_listed_but_of_a_kind_no_modality_tells_falls_back_by_its_name()
 def test_a_model_that_cannot_run_is_not_taken_by_any_name(flaw: dict[str, Any]) -> None:
     broken = [{**TEXT, **flaw}, _listed(FALLBACK_TEXT, **flaw)]
 
-    assert _chosen("auto", *broken) == {"text": {"minted"}}
+    assert _chosen("auto", *broken) == MINTED
     assert _chosen("discovered", *broken) == _chosen("fallback", *broken) == {}
 
 

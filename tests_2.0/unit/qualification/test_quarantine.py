@@ -11,6 +11,7 @@ from qualification import gate, matrix
 from qualification.declared import Quarantined
 from qualification.errors import MatrixError
 from qualification.outcome import Ended, classify
+from qualification.portfolio import Capacity
 
 TEST = "tests_2.0/live/test_a.py::test_0"
 MATRIX = """\
@@ -109,7 +110,7 @@ def test_an_entry_covers_cells_by_any_of_their_names(build: Any, name: str | Non
 
 @pytest.mark.parametrize(("entry", "code"), [({"test": None, "cell": "text"}, "quarantined"), ({"cell": "text"}, "runs")])
 def test_only_an_entry_without_a_test_keeps_its_cells_from_running(build: Any, entry: dict[str, Any], code: str) -> None:
-    facts = gate.Facts(build.tiers[0], frozenset({"3.12"}), 1 << 50, quarantine=(_entry(**entry),))
+    facts = gate.Facts(Capacity(build.tiers[0]), frozenset({"3.12"}), 1 << 50, quarantine=(_entry(**entry),))
 
     assert gate.decide(build.cell("it", group="text"), facts).code == code
 

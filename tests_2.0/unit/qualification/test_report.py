@@ -12,7 +12,7 @@ import pytest
 
 from qualification import machine, records, verdict
 from qualification.plan import Plan
-from qualification.report import html, terminal, verdict_json
+from qualification.report import html, summary, terminal, verdict_json
 from qualification.report.run import Run
 from qualification.verdict import Reason
 
@@ -155,12 +155,18 @@ def test_a_model_has_one_row_with_medians_over_its_measured_tests(build: Any) ->
         for speed in speeds
     ]
 
-    rows = html.model_rows([*lines, build.record(), build.record(model={"id": "org/b"})])
+    measured, other = summary.model_rows([*lines, build.record(), build.record(model={"id": "org/b"})])
 
-    assert rows == [
-        html.ModelRow("org/a", "1 GiB", "text", 5, 10.0, 30.0, 0.46875),
-        html.ModelRow("org/b", "unknown", "unknown", 1, 1.5, None, None),
-    ]
+    assert (measured.model, measured.size_gb, measured.mode, measured.tests, measured.seconds) == (
+        "org/a",
+        1.073741824,
+        "text",
+        5,
+        10.0,
+    )
+    assert measured.generation_tps is not None and measured.first_token_s is not None
+    assert (measured.generation_tps.median, measured.first_token_s.median) == (30.0, 0.46875)
+    assert (other.model, other.size_gb, other.mode, other.tests, other.generation_tps) == ("org/b", None, "unknown", 1, None)
 
 
 @pytest.mark.parametrize("outcome", ["passed", "failed", "debt", "flaky", None])
