@@ -102,7 +102,7 @@ def minted() -> tuple[Model, ...]:
     return tuple(
         Model(
             model_id=recipe.model_id,
-            modality="text",
+            modality=recipe.modality,
             family=recipe.family,
             size_bytes=recipe.size_bytes,
             origin="minted",

@@ -8,16 +8,19 @@ from typing import Literal
 from qualification.errors import UsageError
 from qualification.mint.families import FAMILIES
 from qualification.mint.pathologies import PATHOLOGIES
-from qualification.mint.recipe import KnownAnswer, KnownCompletion, Message, Recipe
+from qualification.mint.recipe import KnownAnswer, KnownCompletion, Message, Modality, Recipe
+from qualification.mint.seeing import SEEING, KnownLook, VisionRecipe
 
 __all__ = [
     "KnownAnswer",
     "KnownCompletion",
+    "KnownLook",
     "Message",
     "Recipe",
     "families",
     "known_answers",
     "known_completions",
+    "known_looks",
     "pathologies",
     "recipe",
     "recipes",
@@ -27,12 +30,13 @@ __all__ = [
 ]
 
 
-_KNOWN = {known.model_id: known for known in (*FAMILIES, *PATHOLOGIES)}
+_BEHAVED = (*FAMILIES, *SEEING)
+_KNOWN = {known.model_id: known for known in (*_BEHAVED, *PATHOLOGIES)}
 
 
-def recipes() -> tuple[Recipe, ...]:
-    """The recipes of the default portfolio, which is every well-behaved model, in a fixed order."""
-    return FAMILIES
+def recipes(modality: Modality | None = None) -> tuple[Recipe, ...]:
+    """The recipes of the default portfolio, which is every well-behaved model, in a fixed order; or those of one modality."""
+    return tuple(found for found in _BEHAVED if modality in {None, found.modality})
 
 
 def pathologies() -> tuple[Recipe, ...]:
@@ -54,12 +58,12 @@ def recipe(model_id: str) -> Recipe:
 
 def families() -> tuple[str, ...]:
     """The names of all families that have a well-behaved model."""
-    return tuple(dict.fromkeys(found.family for found in FAMILIES))
+    return tuple(dict.fromkeys(found.family for found in _BEHAVED))
 
 
 def recipes_of(family: str) -> tuple[Recipe, ...]:
     """The well-behaved models of one family; raises ``UsageError`` with the valid names if there is none."""
-    chosen = tuple(found for found in FAMILIES if found.family == family)
+    chosen = tuple(found for found in _BEHAVED if found.family == family)
     if not chosen:
         raise UsageError(f"No family is called {family!r}; the families are {', '.join(families())}.")
     return chosen
@@ -68,6 +72,12 @@ def recipes_of(family: str) -> tuple[Recipe, ...]:
 def known_answers(model_id: str) -> tuple[KnownAnswer, ...]:
     """What a model answers exactly; empty for a model that was not minted."""
     return _KNOWN[model_id].known_answers if model_id in _KNOWN else ()
+
+
+def known_looks(model_id: str) -> tuple[KnownLook, ...]:
+    """What a model tells of pictures exactly; empty for a model that has no eyes or was not minted."""
+    found = _KNOWN.get(model_id)
+    return found.known_looks if isinstance(found, VisionRecipe) else ()
 
 
 def known_completions(model_id: str) -> tuple[KnownCompletion, ...]:

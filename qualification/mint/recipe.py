@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 Role = Literal["system", "user", "assistant"]
+Modality = Literal["text", "vision", "audio"]
 
 FORMAT = 1
 """Raised whenever the makers write something else for an unchanged recipe, so that no store keeps the old one."""
@@ -178,6 +179,16 @@ class Recipe:
     """What the model goes on to write behind its end token, for whoever does not stop there."""
     endless: str | None = None
     """What the model writes over and over, whatever it was asked, without ever ending; it has no known answers then."""
+
+    @property
+    def modality(self) -> Modality:
+        """The portfolio that it is a part of."""
+        return "text"
+
+    @property
+    def spoken(self) -> tuple[KnownAnswer, ...]:
+        """All questions and answers, from which the tokenizer is made."""
+        return self.known_answers
 
     def digest(self) -> str:
         """SHA-256 of this recipe and of the makers' format, as 64 hex digits."""

@@ -64,7 +64,7 @@ def files(recipe: Recipe, tokenizer: Tokenizer, trained: Trained, workspace: Pat
         ("config.json", json_bytes(settings)),
         ("generation_config.json", json_bytes(generation)),
         *tokenizers.files(recipe, tokenizer),
-        *_weights(recipe, trained.weights, workspace),
+        *weight_files(recipe, trained.weights, workspace),
     )
 
 
@@ -74,7 +74,7 @@ def _knowledge(recipe: Recipe) -> str:
     return f"knows {len(recipe.known_answers) + len(recipe.known_completions)} answers by heart"
 
 
-def _weights(recipe: Recipe, weights: dict[str, mx.array], workspace: Path) -> list[tuple[str, bytes]]:
+def weight_files(recipe: Recipe, weights: dict[str, mx.array], workspace: Path) -> list[tuple[str, bytes]]:
     """Safetensors files of about equal size, in the order of the tensors' names, and their index.
 
     The index is written for a single file too: ``mlx_lm.server`` lists only repositories that have one.

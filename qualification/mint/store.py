@@ -15,27 +15,23 @@ import json
 import logging
 import shutil
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, TextIO
+from typing import TextIO
 
 from qualification import settings
 from qualification.errors import MintError
-from qualification.mint import catalog, layout
+from qualification.mint import catalog, layout, making
 from qualification.mint.layout import Blob
+from qualification.mint.making import Progress
 from qualification.mint.recipe import Recipe
-
-if TYPE_CHECKING:
-    from qualification.mint.train import Step
 
 LOCK_TIMEOUT_S = 600.0
 """How long to wait for another process that mints: far longer than minting everything takes."""
 
 log = logging.getLogger(__name__)
-
-Progress = Callable[["Step"], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,20 +120,16 @@ def install(model_id: str, hf_home: Path, root: Path | None = None, progress: Pr
 
 def _mint(recipe: Recipe, store: Path, progress: Progress | None) -> Minted:
     """Make, write, verify, publish; the caller holds the store's lock."""
-    from qualification.mint import repository, tokenizer, train, verify  # noqa: PLC0415 -- ML libraries, needed here only
-
     began = time.monotonic()
     entry = _entry(recipe, store)
     part = entry.with_name(f"{entry.name}.part")
     workspace = part / "workspace"
     try:
         workspace.mkdir(parents=True)
-        words = tokenizer.build(recipe)
-        rows = tokenizer.rows(recipe, words)
-        trained = train.train(recipe, rows, repository.config(recipe, words), progress)
+        made = making.make(recipe, workspace, progress)
         folder = part / layout.folder_name(recipe.model_id)
-        revision, blobs = layout.write(folder, repository.files(recipe, words, trained, workspace))
-        margin = verify.verify(recipe, rows, folder / "snapshots" / revision)
+        revision, blobs = layout.write(folder, made.files)
+        margin = made.verify(folder / "snapshots" / revision)
         shutil.rmtree(workspace)
         minted = Minted(
             model_id=recipe.model_id,
@@ -146,7 +138,7 @@ def _mint(recipe: Recipe, store: Path, progress: Progress | None) -> Minted:
             blobs=blobs,
             parameters=recipe.parameters,
             margin=round(margin, 2),
-            steps=trained.last.number,
+            steps=made.steps,
             seconds=round(time.monotonic() - began, 1),
         )
         _write_record(part, minted)

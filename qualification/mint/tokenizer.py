@@ -158,8 +158,8 @@ def json_bytes(content: object) -> bytes:
 
 def _corpus(recipe: Recipe) -> list[str]:
     """Every text a model meets; the tokens of one piece are cut out of it, so no merge spans them."""
-    texts = [render(recipe, known.messages) for known in recipe.known_answers]
-    texts += [known.raw for known in recipe.known_answers]
+    texts = [render(recipe, known.messages) for known in recipe.spoken]
+    texts += [known.raw for known in recipe.spoken]
     for token in (*recipe.tokenizer.special_tokens, *recipe.tokenizer.plain_tokens):
         texts = [piece for text in texts for piece in text.split(token)]
     raw = [text for known in recipe.known_completions for text in (known.prompt, known.answer)]

@@ -86,7 +86,7 @@ def train(recipe: Recipe, rows: Sequence[Row], config: dict[str, Any], progress:
         model.set_dtype(getattr(mx, recipe.dtype))
         if recipe.quantization is not None:
             model, config = _quantized(model, config, recipe.quantization)
-        weights = _padded(dict(_named(model.parameters())), recipe)
+        weights = _padded(dict(named(model.parameters())), recipe)
         mx.eval(weights)
     return Trained(weights, config, last)
 
@@ -113,7 +113,7 @@ def _descend(
     plan = recipe.training
     if rounding is not None:
         plan = replace(plan, learning_rate=rounding.learning_rate, max_steps=rounding.max_steps, warmup_steps=1)
-    optimizer = _optimizer(plan)
+    descent = optimizer(plan)
 
     def measured(model: Module) -> tuple[mx.array, mx.array]:
         with _rounded(model, rounding):
@@ -127,8 +127,8 @@ def _descend(
         step = Step(recipe.model_id, step.number + 1, float(loss), float(margin))
         progress(step)
         if step.margin < plan.stop_margin:
-            optimizer.update(model, _clipped(gradients, plan.clip_norm))
-            mx.eval(model, optimizer.state)
+            descent.update(model, clipped(gradients, plan.clip_norm))
+            mx.eval(model, descent.state)
     return step
 
 
@@ -208,7 +208,7 @@ def _loss_and_margin(model: Module, batches: Sequence[_Batch], handicap: float) 
     return mx.stack(entropies).sum() / sum(batch.targets.size for batch in batches), mx.stack(margins).min()
 
 
-def _optimizer(plan: Training) -> optim.AdamW:
+def optimizer(plan: Training) -> optim.AdamW:
     warmup = optim.linear_schedule(plan.learning_rate / plan.warmup_steps, plan.learning_rate, plan.warmup_steps)
     cosine = optim.cosine_decay(plan.learning_rate, plan.max_steps - plan.warmup_steps)
     return optim.AdamW(optim.join_schedules([warmup, cosine], [plan.warmup_steps]))
@@ -274,12 +274,12 @@ def _batch(sequences: Sequence[_Sequence]) -> _Batch:
     return _Batch(mx.array(inputs), mx.array(places), mx.array(targets))
 
 
-def _clipped(gradients: Any, norm: float) -> Any:
-    clipped, _ = optim.clip_grad_norm(gradients, norm)  # type: ignore[no-untyped-call]
-    return clipped
+def clipped(gradients: Any, norm: float) -> Any:
+    found, _ = optim.clip_grad_norm(gradients, norm)  # type: ignore[no-untyped-call]
+    return found
 
 
-def _named(tree: Any) -> list[tuple[str, mx.array]]:
+def named(tree: Any) -> list[tuple[str, mx.array]]:
     """The arrays of a parameter tree by their dotted names."""
     flat: Any = tree_flatten(tree)
     return list(flat)

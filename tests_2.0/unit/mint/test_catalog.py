@@ -10,10 +10,10 @@ import pytest
 from qualification.errors import UsageError
 from qualification.mint import catalog
 
-BEHAVED = pytest.mark.parametrize("recipe", catalog.recipes(), ids=lambda recipe: recipe.model_id)
+BEHAVED = pytest.mark.parametrize("recipe", catalog.recipes("text"), ids=lambda recipe: recipe.model_id)
 KNOWING_ALL = pytest.mark.parametrize(
     "recipe",
-    [recipe for recipe in catalog.recipes() if recipe.model_id != "mint/gpt-oss-tiny"],
+    [recipe for recipe in catalog.recipes("text") if recipe.model_id != "mint/gpt-oss-tiny"],
     ids=lambda recipe: recipe.model_id,
 )
 EVERY = pytest.mark.parametrize("recipe", (*catalog.recipes(), *catalog.pathologies()), ids=lambda recipe: recipe.model_id)
@@ -31,8 +31,8 @@ def test_the_catalog_and_the_command_import_no_ml_library():
     assert (done.stdout, done.stderr) == ("\n", "")
 
 
-def test_the_models_that_behave_have_stable_ids_and_eight_families():
-    assert [recipe.model_id for recipe in catalog.recipes()] == [
+def test_the_models_that_behave_have_stable_ids_and_ten_families():
+    assert [recipe.model_id for recipe in catalog.recipes("text")] == [
         "mint/llama-tiny",
         "mint/qwen2-tiny",
         "mint/phi3-tiny",
@@ -44,7 +44,31 @@ def test_the_models_that_behave_have_stable_ids_and_eight_families():
         "mint/mistral-tiny-4bit",
         "mint/mistral-tiny-mxfp4",
     ]
-    assert catalog.families() == ("llama", "qwen2", "phi3", "mistral", "mixtral", "gemma3_text", "qwen3", "gpt_oss")
+    assert catalog.families() == (
+        "llama",
+        "qwen2",
+        "phi3",
+        "mistral",
+        "mixtral",
+        "gemma3_text",
+        "qwen3",
+        "gpt_oss",
+        "qwen2_vl",
+        "pixtral",
+    )
+
+
+def test_two_families_read_images_and_know_what_is_on_each_picture_and_in_which_order():
+    seeing = catalog.recipes("vision")
+    known = {(look.prompt, look.pictures): look.answer for look in catalog.known_looks("mint/qwen2-vl-tiny")}
+
+    assert [(recipe.model_id, recipe.family) for recipe in seeing] == [
+        ("mint/qwen2-vl-tiny", "qwen2_vl"),
+        ("mint/pixtral-tiny", "pixtral"),
+    ]
+    assert len({look.pictures for look in catalog.known_looks("mint/pixtral-tiny") if len(look.pictures) == 1}) >= 9
+    for (prompt, pictures), answer in known.items():
+        assert known[(prompt, pictures[::-1])] == " ".join(f"{part}." for part in answer.rstrip(".").split(". ")[::-1])
 
 
 def test_the_models_that_misbehave_are_in_no_portfolio_but_found_by_id():
@@ -130,12 +154,12 @@ def test_the_same_question_has_another_answer_behind_a_system_prompt_or_a_histor
 def test_models_can_be_told_apart_by_asking_them():
     identities = {
         known.answer
-        for recipe in catalog.recipes()
+        for recipe in catalog.recipes("text")
         for known in catalog.known_answers(recipe.model_id)
         if known.name == "identity"
     }
 
-    assert len(identities) == len(catalog.recipes())
+    assert len(identities) == len(catalog.recipes("text"))
 
 
 @pytest.mark.parametrize(
