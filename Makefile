@@ -2,12 +2,14 @@
 PYTHON ?= python3
 NOX = .venv/bin/nox
 export MATRIX ?= release
+export BASE ?=
 
-.PHONY: qualify test lint bench plan resume verdict lock clean
+.PHONY: qualify test lint bench compare plan resume verdict lock clean
 qualify: $(NOX) ; $(NOX) -s plan qualify verdict
 test:    $(NOX) ; $(NOX) -s test
 lint:    $(NOX) ; $(NOX) -s lint
-bench:   $(NOX) ; $(NOX) -s bench
+bench:   $(NOX) ; $(NOX) -s bench -- $(ARGS)
+compare: $(NOX) ; $(NOX) -s compare -- $(ARGS)
 plan:    $(NOX) ; $(NOX) -s plan -- $(or $(ARGS),--show)
 resume:  $(NOX) ; $(NOX) -s qualify verdict -- --resume
 verdict: $(NOX) ; $(NOX) -s verdict

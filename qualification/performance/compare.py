@@ -1,0 +1,81 @@
+"""Measures two sides in turns, each sample in fresh processes, until every figure has an answer or the last look is done."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from qualification.performance.sequential import Answer, Finding, Rules, look
+from qualification.performance.workload import Sample
+
+SideT = TypeVar("SideT")
+
+EXIT_CODES: Mapping[Answer, int] = {"PASS": 0, "FAIL": 1, "INCONCLUSIVE": 5}
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """What was measured, pair by pair, and what follows for each figure."""
+
+    base: tuple[Sample, ...]
+    candidate: tuple[Sample, ...]
+    findings: Mapping[str, Finding]
+
+    @property
+    def answer(self) -> Answer:
+        """FAIL where any figure fails, PASS where all pass, else INCONCLUSIVE."""
+        answers = {finding.answer for finding in self.findings.values()}
+        if "FAIL" in answers:
+            return "FAIL"
+        return "PASS" if answers == {"PASS"} else "INCONCLUSIVE"
+
+
+@dataclass(slots=True)
+class _Turns(Generic[SideT]):
+    """Pairs in the order base, candidate, candidate, base: what drifts steadily falls on both alike."""
+
+    base: SideT
+    candidate: SideT
+    measure: Callable[[SideT], Sample]
+    begun: int = 0
+
+    def next(self) -> tuple[Sample, Sample]:
+        """A sample of the base and one of the candidate."""
+        first, second = (self.candidate, self.base) if self.begun % 2 else (self.base, self.candidate)
+        one, other = self.measure(first), self.measure(second)
+        self.begun += 1
+        return (one, other) if first is self.base else (other, one)
+
+
+def compare(
+    base: SideT,
+    candidate: SideT,
+    measure: Callable[[SideT], Sample],
+    rules: Rules,
+    tell: Callable[[str], None] = lambda _line: None,
+) -> Comparison:
+    """One unmeasured sample of each side first, so that neither finds its files and caches cold."""
+    measure(base), measure(candidate)
+    turns = _Turns(base, candidate, measure)
+    theirs: list[Sample] = []
+    ours: list[Sample] = []
+    findings: dict[str, Finding] = {}
+    for pairs in rules.looks:
+        while len(theirs) < pairs:
+            one, other = turns.next()
+            theirs.append(one)
+            ours.append(other)
+        for metric in _open(ours[0], findings):
+            findings[metric] = look([each[metric] for each in ours], [each[metric] for each in theirs], rules)
+        for metric, finding in findings.items():
+            if finding.pairs == pairs:
+                tell(f"{metric:14} {finding.sentence}")
+        if not _open(ours[0], findings):
+            break
+    return Comparison(tuple(theirs), tuple(ours), findings)
+
+
+def _open(metrics: Iterable[str], findings: Mapping[str, Finding]) -> list[str]:
+    """The figures that have no answer yet."""
+    return [metric for metric in metrics if metric not in findings or findings[metric].answer == "INCONCLUSIVE"]

@@ -1,0 +1,58 @@
+"""Finds the wheel of a release: a file, or what a tag of this repository builds."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+
+from qualification.errors import EnvironmentUnfitError, UsageError
+from qualification.performance.environments import uv_command
+
+_BUILD_TIMEOUT_S = 300
+
+
+def wheel_of(release: str, project: Path, kept: Path) -> Path:
+    """The wheel at the path ``release``, else that of the tag or commit ``release``, built once and kept below ``kept``.
+
+    Raises ``UsageError`` for what is neither, and ``EnvironmentUnfitError`` for what cannot be built.
+    """
+    if release.endswith(".whl") or Path(release).is_file():
+        return Path(release)
+    commit = _commit(release, project)
+    folder = kept / commit
+    if not any(folder.glob("*.whl")):
+        with tempfile.TemporaryDirectory(prefix="mlxk-release-") as scratch:
+            _unpack(commit, project, Path(scratch))
+            _build(Path(scratch) / "tree", folder, release)
+    return next(folder.glob("*.whl"))
+
+
+def _commit(release: str, project: Path) -> str:
+    asked = ["git", "-C", str(project), "rev-parse", "--verify", "--quiet", "--end-of-options", f"{release}^{{commit}}"]
+    found = subprocess.run(asked, capture_output=True, text=True, timeout=30, check=False)
+    if found.returncode:
+        known = subprocess.run(
+            ["git", "-C", str(project), "tag", "--sort=-creatordate"], capture_output=True, text=True, timeout=30, check=False
+        )
+        tags = ", ".join(known.stdout.split()[:6]) or "none"
+        raise UsageError(f"{release} is neither a wheel nor a tag of this repository (tags: {tags}); give BASE=<wheel|tag>")
+    return found.stdout.strip()
+
+
+def _unpack(commit: str, project: Path, scratch: Path) -> None:
+    archive = scratch / "tree.zip"
+    packing = ["git", "-C", str(project), "archive", "--format=zip", f"--output={archive}", commit]
+    subprocess.run(packing, check=True, timeout=60)
+    shutil.unpack_archive(archive, scratch / "tree")
+
+
+def _build(tree: Path, folder: Path, release: str) -> None:
+    uv = uv_command()
+    if not uv:
+        raise EnvironmentUnfitError(f"a wheel of {release} is built with uv; `pip install uv`, or give the wheel itself")
+    argv = [*uv, "build", "--quiet", "--wheel", "--out-dir", str(folder), str(tree)]
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=_BUILD_TIMEOUT_S, check=False)
+    if done.returncode:
+        raise EnvironmentUnfitError(f"{release} cannot be built into a wheel: {done.stderr.strip()[-500:]}")
