@@ -7,6 +7,7 @@ import fcntl
 import os
 import shutil
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
@@ -27,14 +28,17 @@ def copy_file(source: Path, target: Path) -> How:
     return "copied"
 
 
-def copy_tree(source: Path, target: Path) -> How:
-    """Copy a folder, links as links. ``cloned`` only where every file was."""
+def copy_tree(source: Path, target: Path, wanted: Callable[[Path], bool] = lambda path: True) -> How:
+    """Copy what is ``wanted`` of a folder, links as links. ``cloned`` only where every file was."""
     how: set[How] = set()
 
     def copied(one: str, other: str) -> None:
         how.add(copy_file(Path(one), Path(other)))
 
-    shutil.copytree(source, target, symlinks=True, copy_function=copied)
+    def unwanted(place: str, names: list[str]) -> list[str]:
+        return [name for name in names if not wanted(Path(place, name))]
+
+    shutil.copytree(source, target, symlinks=True, ignore=unwanted, copy_function=copied)
     return "cloned" if how == {"cloned"} else "copied"
 
 

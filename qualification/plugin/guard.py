@@ -1,6 +1,7 @@
 """The user's cache is read-only in a test process: what would write there, or start a child that could, is refused.
 
 An audit hook of the interpreter sees every call that opens, makes, moves or removes a file, whoever makes it.
+With ``MLXK2_STRICT_TEST_DELETE=1``, as beside an isolated cache, nothing is deleted from any cache without the sentinel of one.
 """
 
 from __future__ import annotations
@@ -15,6 +16,11 @@ from pathlib import Path
 from typing import Any
 
 from qualification import settings
+
+SENTINEL = "models--TEST-CACHE-SENTINEL--mlxk2-safety-check"
+"""The model that is in every cache of a test, and in no user's."""
+
+STRICT = "MLXK2_STRICT_TEST_DELETE"
 
 _WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 _NONE = -1
@@ -33,6 +39,9 @@ _PATHS_AT = {
     "shutil.rmtree": ((0, 1),),
 }
 """By audit event: which argument is a path that changes, and which the directory it is relative to (rmtree's is new in 3.11)."""
+
+
+_DELETING = frozenset({"os.remove", "os.rmdir", "shutil.rmtree"})
 
 
 class UserCacheIsReadOnly(Exception):
@@ -89,7 +98,7 @@ def _audit(event: str, arguments: tuple[Any, ...]) -> None:
         for at, relative_to in _PATHS_AT[event]:
             if not isinstance(arguments[at], int):
                 _refuse(event, arguments[at], dict(enumerate(arguments)).get(relative_to))
-    elif event == "subprocess.Popen" and _GUARD.alone:
+    elif event == "subprocess.Popen":
         _refuse_child(arguments[1], arguments[3])
 
 
@@ -100,12 +109,33 @@ def _refuse(event: str, path: Any, directory: Any) -> None:
             raise UserCacheIsReadOnly(
                 f"{event} of {where}: tests never write to the user's cache. Use the fixture isolated_cache."
             )
+    if event in _DELETING and settings.whole().get(STRICT) == "1":
+        _refuse_deleting(event, Path(where))
+
+
+def _refuse_deleting(event: str, where: Path) -> None:
+    """What lies in a model's folder, or is one, goes only where the sentinel stands beside it. So the sentinel goes last."""
+    model = next((path for path in (where, *where.parents) if path.name.startswith("models--")), None)
+    if model is not None and not is_of_a_test(model.parent):
+        raise UserCacheIsReadOnly(
+            f"{event} of {where}: {STRICT} is 1, and {model.parent} has no {SENTINEL}, so it may be a user's cache."
+        )
+
+
+def is_of_a_test(hub: Path) -> bool:
+    return (hub / SENTINEL).is_dir()
 
 
 def _refuse_child(argv: Any, environment: Any) -> None:
+    strict = settings.whole().get(STRICT) == "1"
+    if not (_GUARD.alone or strict):
+        return
     hub = os.path.realpath(hub_of(settings.whole() if environment is None else _decoded(environment)))
-    if hub in _GUARD.protected:
-        command = subprocess.list2cmdline(map(os.fsdecode, argv)) if isinstance(argv, (list, tuple)) else str(argv)
+    words = [os.fsdecode(word) for word in argv] if isinstance(argv, (list, tuple)) else os.fsdecode(argv).split()
+    command = subprocess.list2cmdline(words)
+    if strict and "rm" in words and Path(hub).is_dir() and not is_of_a_test(Path(hub)):
+        raise UserCacheIsReadOnly(f"`{command}` would delete from {hub}: {STRICT} is 1, and there is no {SENTINEL}.")
+    if _GUARD.alone and hub in _GUARD.protected:
         raise UserCacheIsReadOnly(
             f"`{command}` would use the user's cache {hub}. Give it the environment of the fixture isolated_cache."
         )

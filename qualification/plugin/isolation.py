@@ -8,7 +8,7 @@ import shutil
 import tempfile
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -20,13 +20,13 @@ from qualification.errors import QualificationError
 from qualification.plugin import guard
 from qualification.plugin.context import CELL
 from qualification.plugin.copying import How, copy_tree
+from qualification.plugin.guard import SENTINEL
 
 MARKER = "mlxk2_test_"
-SENTINEL = "models--TEST-CACHE-SENTINEL--mlxk2-safety-check"
 SIGNATURE = ".mlxk2_test_cache_signature"
 MAGIC = "MLXK2_ISOLATED_TEST_CACHE_V1"
 _VOLUME_FOLDER = ".mlxk2_test_isolation"
-_KEPT_FREE_BYTES = 512 << 20
+_WEIGHTS = frozenset({".safetensors", ".bin", ".gguf", ".npz"})
 _SENTINEL_CONFIG = '{"model_type": "test_sentinel", "test_cache": true}'
 _SENTINEL_COMMIT = "test" * 10
 
@@ -60,14 +60,50 @@ class IsolatedCache:
     def copy_model(self, folder: Path, name: str | None = None) -> tuple[Path, How]:
         """Copy a model's whole folder (``models--org--name``) into this cache, on write where the file system can.
 
-        ``name`` renames it. Raises IsolationError where less than 512 MiB would stay free.
+        ``name`` renames it. Raises IsolationError where less than ``MLXK2_MIN_FREE_MB`` (512) would stay free.
         """
+        return self._copy(folder, name, set(folder.rglob("*")))
+
+    def copy_subset(self, folder: Path, name: str | None = None) -> tuple[Path, How]:
+        """The same with a part of the current snapshot only, which its health is told from as from all of it.
+
+        Everything but weights, indexes included, and of the weights the ``MLXK2_SUBSET_COUNT`` (1) smallest.
+        """
+        snapshot = _current_snapshot(folder)
+        files = [path for path in snapshot.rglob("*") if path.is_file()]
+        weights = sorted((path for path in files if path.suffix in _WEIGHTS), key=lambda path: (path.stat().st_size, path.name))
+        kept = {*files} - {*weights[_whole_number("MLXK2_SUBSET_COUNT", 1) :]}
+        inside = kept | {path.resolve() for path in kept if path.is_symlink()} | {*(folder / "refs").rglob("*")}
+        return self._copy(folder, name, inside | {parent for path in inside for parent in path.parents})
+
+    def _copy(self, folder: Path, name: str | None, wanted: Set[Path]) -> tuple[Path, How]:
         target = self.hub / (folder.name if name is None else f"models--{name.replace('/', '--')}")
-        needed = sum(path.lstat().st_size for path in folder.rglob("*") if path.is_file() and not path.is_symlink())
+        needed = sum(
+            path.lstat().st_size for path in wanted if folder in path.parents and path.is_file() and not path.is_symlink()
+        )
         free = shutil.disk_usage(self.hub).free
-        if free - needed < _KEPT_FREE_BYTES:
+        if free - needed < _whole_number("MLXK2_MIN_FREE_MB", 512) << 20:
             raise IsolationError(f"{folder.name} has {needed:,} bytes, and {free:,} are free at {self.hub}.")
-        return target, copy_tree(folder, target)
+        return target, copy_tree(folder, target, wanted.__contains__)
+
+
+def _current_snapshot(folder: Path) -> Path:
+    """The one that ``refs/main`` names, else the newest. Raises IsolationError where there is none."""
+    main = folder / "refs" / "main"
+    named = folder / "snapshots" / main.read_text(encoding="utf-8").strip() if main.is_file() else None
+    if named is not None and named.is_dir():
+        return named
+    snapshots = sorted((folder / "snapshots").glob("*/"), key=lambda path: path.stat().st_mtime)
+    if not snapshots:
+        raise IsolationError(f"{folder} has no snapshot to copy.")
+    return snapshots[-1]
+
+
+def _whole_number(name: str, default: int) -> int:
+    text = settings.whole().get(name, str(default))
+    if not text.isdecimal():
+        raise IsolationError(f"{name} is {text!r}; it must be a whole number.")
+    return int(text)
 
 
 _LEADING_ELSEWHERE = frozenset({"HF_HOME", "HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "MLXK_WORKSPACE_HOME", "XDG_CACHE_HOME"})
@@ -93,8 +129,11 @@ def create(near: Path | None = None) -> IsolatedCache:
 def delete(cache: IsolatedCache) -> None:
     """Delete the whole folder. Raises IsolationError, and deletes nothing, where it may be anything but this very cache."""
     _verify(cache.root, cache.signature_id)
-    if not (cache.hub / SENTINEL).is_dir():
+    if not guard.is_of_a_test(cache.hub):
         raise IsolationError(f"{cache.hub} has no {SENTINEL}: it may be a user's cache, and is not deleted.")
+    for model in cache.hub.glob("models--*"):
+        if model.name != SENTINEL:  # it goes last: whatever is left by then may be deleted too
+            shutil.rmtree(model)
     shutil.rmtree(cache.root)
     if cache.root.parent.name == _VOLUME_FOLDER and not any(cache.root.parent.iterdir()):
         cache.root.parent.rmdir()
@@ -103,7 +142,7 @@ def delete(cache: IsolatedCache) -> None:
 def check_context(wanted: Context) -> Path:
     """The hub cache of this process, provided that it is a test's or a user's, as ``wanted``. Raises IsolationError."""
     hub = guard.hub_of(settings.whole())
-    found: Context = "test" if (hub / SENTINEL).is_dir() and (hub.parent.parent / SIGNATURE).is_file() else "user"
+    found: Context = "test" if guard.is_of_a_test(hub) and (hub.parent.parent / SIGNATURE).is_file() else "user"
     if found != wanted:
         raise IsolationError(f"This needs a {wanted} cache, and {hub} is a {found} cache.")
     return hub
@@ -128,9 +167,11 @@ def isolated_cache() -> Iterator[IsolatedCache]:
             patch.delenv(name, raising=False)
         patch.setenv("HF_HOME", str(cache.home))
         patch.setenv("MLXK2_USER_HF_HOME", str(user_home))
+        patch.setenv(guard.STRICT, "1")
         yield cache
     after = settings.whole()
-    changed = {name for name in _LEADING_ELSEWHERE | {"MLXK2_USER_HF_HOME"} if before.get(name) != after.get(name)}
+    told = _LEADING_ELSEWHERE | {"MLXK2_USER_HF_HOME", guard.STRICT}
+    changed = {name for name in told if before.get(name) != after.get(name)}
     delete(cache)
     assert not changed, f"the test left {sorted(changed)} other than it found them"
 

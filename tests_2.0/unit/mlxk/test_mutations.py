@@ -108,6 +108,17 @@ def test_of_files_dropped_at_random_every_one_that_is_needed_is_reported(copied,
     assert {problem["path"] for problem in found} & dropped == needed
 
 
+def test_of_a_copy_with_a_part_of_the_shards_exactly_the_others_are_missing(minted, isolated_cache):
+    model = minted[SHARDED]
+    folder, _ = isolated_cache.copy_subset(model.folder)
+    copied = {path.name for path in (folder / "snapshots" / model.revision).glob("*.safetensors")}
+    shards = {blob.name for blob in model.blobs if blob.name.endswith(".safetensors")}
+    found = health(isolated_cache, SHARDED)["problems"]
+
+    assert len(copied) == 1
+    assert {(problem["code"], problem["path"]) for problem in found} == {("shard_missing", name) for name in shards - copied}
+
+
 def test_all_that_is_wrong_is_reported_and_not_the_first_thing_only(copied, isolated_cache):
     snapshot = copied(SHARDED)
     for mutate in (

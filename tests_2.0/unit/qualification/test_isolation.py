@@ -123,11 +123,13 @@ def test_after_the_test_its_cache_is_gone_and_the_environment_as_it_was(pytester
         def test_inside(isolated_cache):
             assert os.environ["HF_HOME"] == str(isolated_cache.home)
             assert os.environ["MLXK2_USER_HF_HOME"].endswith("users-own")
+            assert os.environ["MLXK2_STRICT_TEST_DELETE"] == "1"
             (isolated_cache.hub / "models--a--b").mkdir()
 
         def test_after():
             assert os.environ["HF_HOME"].endswith("users-own")
             assert "MLXK2_USER_HF_HOME" not in os.environ
+            assert "MLXK2_STRICT_TEST_DELETE" not in os.environ
         """
     )
     outcome = pytester.runpytest_subprocess("-p", "qualification.plugin")
@@ -182,6 +184,42 @@ def test_no_child_that_would_use_the_users_cache_starts_beside_an_isolated_one(u
         subprocess.run([sys.executable, "-c", "pass"], env=None if how == "inherited" else leading_there, check=True)
 
 
+@pytest.fixture
+def cache_without_sentinel(tmp_path, monkeypatch) -> Path:
+    """A hub that nobody protects by name, beside strict deletion."""
+    hub = tmp_path / "elsewhere" / "hub"
+    (hub / "models--org--m" / "refs").mkdir(parents=True)
+    (hub / "models--org--m" / "refs" / "main").write_text("precious", encoding="utf-8")
+    monkeypatch.setenv("MLXK2_STRICT_TEST_DELETE", "1")
+    yield hub
+    monkeypatch.undo()
+
+
+DELETIONS = {name: WRITES[name] for name in ("remove", "rmtree", "rmtree of all", "by descriptor")} | {
+    "a child": lambda hub: subprocess.run(
+        [sys.executable, "-m", "mlxk", "rm", "org/m", "--force"], env={**os.environ, "HF_HOME": str(hub.parent)}, check=True
+    ),
+}
+
+
+@pytest.mark.parametrize("delete", DELETIONS.values(), ids=DELETIONS)
+def test_strict_deletion_takes_nothing_from_a_cache_without_the_sentinel(cache_without_sentinel, delete):
+    with pytest.raises(UserCacheIsReadOnly, match="MLXK2_STRICT_TEST_DELETE is 1"):
+        delete(cache_without_sentinel)
+
+    assert (cache_without_sentinel / "models--org--m/refs/main").read_text(encoding="utf-8") == "precious"
+
+
+def test_strict_deletion_lets_a_test_s_cache_go_whole(made, monkeypatch):
+    monkeypatch.setenv("MLXK2_STRICT_TEST_DELETE", "1")
+    for name in ("models--a--b", "models--x--y"):
+        (made.hub / name / "blobs").mkdir(parents=True)
+        (made.hub / name / "blobs" / "b").write_bytes(b"x")
+    isolation.delete(made)
+
+    assert not made.root.exists()
+
+
 def test_the_real_cache_of_this_user_is_protected_without_anybody_asking():
     real = Path.home() / ".cache" / "huggingface" / "hub"
     with pytest.raises(UserCacheIsReadOnly):
@@ -197,6 +235,17 @@ def test_a_copied_file_is_equal_and_independent(tmp_path):
     assert how in ("cloned", "copied")
     assert (tmp_path / "source").read_bytes() == bytes(range(256)) * 1000
     assert (tmp_path / "target").read_bytes() == (b"changed" + (bytes(range(256)) * 1000)[7:])
+
+
+CLONE = ["cp", "-c"] if sys.platform == "darwin" else ["cp", "--reflink=always"]
+
+
+def test_a_file_is_cloned_exactly_where_the_system_s_own_command_can_clone(tmp_path):
+    """``--basetemp`` on btrfs or XFS shows the one, on ext4 the other."""
+    (tmp_path / "source").write_bytes(bytes(1 << 20))
+    can = subprocess.run([*CLONE, tmp_path / "source", tmp_path / "theirs"], capture_output=True, timeout=60, check=False)
+
+    assert copy_file(tmp_path / "source", tmp_path / "ours") == ("copied" if can.returncode else "cloned")
 
 
 def test_a_copied_model_keeps_its_links_and_says_how_it_was_copied(made, tmp_path):
@@ -218,6 +267,45 @@ def test_a_model_that_would_fill_the_disk_is_not_copied(made, tmp_path):
     os.truncate(os.open(original / "w", os.O_CREAT | os.O_RDWR), shutil.disk_usage(tmp_path).free)  # sparse: it takes no room
     with pytest.raises(IsolationError, match="are free"):
         made.copy_model(original)
+
+
+@pytest.mark.parametrize(("kept_free_mb", "said"), [(str(1 << 40), "are free"), ("half", "must be a whole number")])
+def test_how_much_stays_free_is_the_users_choice(made, sharded, monkeypatch, kept_free_mb, said):
+    monkeypatch.setenv("MLXK2_MIN_FREE_MB", kept_free_mb)
+    with pytest.raises(IsolationError, match=said):
+        made.copy_model(sharded)
+
+
+@pytest.fixture
+def sharded(tmp_path) -> Path:
+    """A model with two snapshots; main names the one with an index, a config and three shards of 3, 1 and 2 bytes."""
+    folder = tmp_path / "models--org--sharded"
+    for place in ("blobs", "refs", "snapshots/main-one", "snapshots/zz-other"):
+        (folder / place).mkdir(parents=True)
+    (folder / "refs" / "main").write_text("main-one", encoding="utf-8")
+    for name in ("config.json", "model.safetensors.index.json"):
+        (folder / "snapshots" / "main-one" / name).write_text("{}", encoding="utf-8")
+    for number, size in ((1, 3), (2, 1), (3, 2)):
+        (folder / "blobs" / f"b{number}").write_bytes(bytes(size))
+        (folder / "snapshots" / "main-one" / f"model-{number}.safetensors").symlink_to(f"../../blobs/b{number}")
+    (folder / "snapshots" / "zz-other" / "config.json").write_text("{}", encoding="utf-8")
+    return folder
+
+
+@pytest.mark.parametrize(("count", "shards"), [(None, [2]), ("0", []), ("2", [2, 3]), ("999", [1, 2, 3])])
+def test_a_subset_has_all_small_files_and_the_smallest_shards_of_the_current_snapshot(made, sharded, monkeypatch, count, shards):
+    if count:
+        monkeypatch.setenv("MLXK2_SUBSET_COUNT", count)
+    target, _ = made.copy_subset(sharded, "org/part")
+    copied = {str(path.relative_to(target)) for path in target.rglob("*") if not path.is_dir()}
+    snapshot = "snapshots/main-one"
+
+    assert copied == {
+        *("refs/main", f"{snapshot}/config.json", f"{snapshot}/model.safetensors.index.json"),
+        *(f"{snapshot}/model-{number}.safetensors" for number in shards),
+        *(f"blobs/b{number}" for number in shards),
+    }
+    assert all(path.exists() for path in target.rglob("*"))
 
 
 def test_the_request_for_a_reflink_is_what_linux_defines():
