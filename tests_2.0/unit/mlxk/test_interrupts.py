@@ -1,13 +1,19 @@
-"""Ctrl-C ends a run with 130 and one sentence at whatever moment it comes, and whatever library swallows it."""
+"""Ctrl-C ends a run with 130 and one sentence at whatever moment it comes, and whatever library swallows it.
+
+``MLXK2_INTERRUPT_MOMENTS=50 pytest tests_2.0/unit/mlxk/test_interrupts.py`` tries 50 moments all over a run, and with
+``MLXK2_INTERRUPT_SEED`` others.
+"""
 
 from __future__ import annotations
 
 import json
 import os
+import random
 import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 
 import pytest
 
@@ -16,6 +22,10 @@ from qualification.mint import store
 MODEL = "mint/llama-tiny"
 PROMPT = "Write one sentence about cats."
 ANSWER = "Cats sleep most of the day and hunt at dusk.\n"
+COUNT = int(os.environ.get("MLXK2_INTERRUPT_MOMENTS", "6"))
+CHANCE = random.Random(int(os.environ.get("MLXK2_INTERRUPT_SEED", "0")))
+MOMENTS = [(number + CHANCE.random()) / COUNT for number in range(COUNT)]
+"""In parts of a whole run, somewhere within each of as many equal stretches of it."""
 SAYS_WHEN_IT_BEGINS = "from mlxk.cli import main; import sys; print('begun', file=sys.stderr, flush=True); sys.exit(main())"
 SWALLOWS = """
 import os, signal, sys
@@ -43,23 +53,48 @@ def environment(tmp_path_factory):
     return {**os.environ, "HF_HOME": str(home)}
 
 
-@pytest.mark.parametrize("moment_s", [0.01, 0.03, 0.07, 0.15, 0.3, 0.5, 0.8, 1.2])
-def test_an_interrupt_at_any_moment_ends_it_with_130_or_comes_too_late(environment, moment_s):
-    command = [sys.executable, "-c", SAYS_WHEN_IT_BEGINS, "run", MODEL, PROMPT, "--temperature", "0"]
+@pytest.fixture(scope="module")
+def whole_s(environment):
+    """How long a run takes that nobody interrupts."""
+    began = time.monotonic()
+    out, err, code = interrupted_after(60, [], environment)
+
+    assert (out, err, code) == (ANSWER, "", 0)
+    return time.monotonic() - began
+
+
+@pytest.mark.parametrize("part", MOMENTS, ids=lambda part: f"{part:.3f}")
+def test_an_interrupt_at_any_moment_ends_it_with_130_or_comes_too_late(environment, whole_s, part):
+    assert interrupted_after(part * whole_s, [], environment) in [
+        ("", "mlxk run: Interrupted.\n", 130),
+        (ANSWER, "", 0),
+        (ANSWER, "mlxk run: Interrupted.\n", 130),
+    ]
+
+
+@pytest.mark.parametrize("part", MOMENTS[::2], ids=lambda part: f"{part:.3f}")
+def test_at_any_moment_a_program_gets_one_envelope(environment, whole_s, part):
+    out, err, code = interrupted_after(part * whole_s, ["--json"], environment)
+    told = json.loads(out)
+
+    assert err == ""
+    assert (code, told["error"] and told["error"]["type"]) in [(130, "interrupted"), (0, None)]
+
+
+def interrupted_after(moment_s, options, environment):
+    """What a run said, on stdout and stderr, and its exit code, unless it had ended before; nothing of it is left."""
+    command = [sys.executable, "-c", SAYS_WHEN_IT_BEGINS, "run", MODEL, PROMPT, "--temperature", "0", *options]
     pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     tool = subprocess.Popen(command, env=environment, start_new_session=True, text=True, **pipes)
     assert tool.stderr.readline() == "begun\n"
-    time.sleep(moment_s)
+    with suppress(subprocess.TimeoutExpired):
+        tool.wait(timeout=moment_s)
     tool.send_signal(signal.SIGINT)
     out, err = tool.communicate(timeout=60)
 
-    assert (tool.returncode, out, err) in [
-        (130, "", "mlxk run: Interrupted.\n"),
-        (0, ANSWER, ""),
-        (130, ANSWER, "mlxk run: Interrupted.\n"),
-    ]
     with pytest.raises(ProcessLookupError):
         os.killpg(tool.pid, 0)
+    return out, err, tool.returncode
 
 
 def test_an_interrupt_that_a_library_swallowed_is_an_interrupt_all_the_same(environment):
