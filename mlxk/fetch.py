@@ -219,6 +219,7 @@ class _Taken:
 
     def take(self, piece: bytes) -> None:
         self._out.write(piece)
+        self._out.flush()  # a process that is killed loses what is still in its own memory
         self.digest.update(piece)
         self.bytes += len(piece)
 

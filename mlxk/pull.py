@@ -64,7 +64,7 @@ def here(library: Library, wanted: Wanted) -> Model | None:
     return library.inspect(found) if found is not None else None
 
 
-def offered(source: Hub, library: Library, wanted: Wanted, *, distrust: bool = False) -> Offer:
+def offered(source: Hub, hub: Path, wanted: Wanted, *, distrust: bool = False) -> Offer:
     """Ask the Hub for everything that must be known first; nothing is written. Raises what ``Hub`` raises.
 
     A Hub that is busy is asked once more; ``warning`` then says so.
@@ -80,7 +80,7 @@ def offered(source: Hub, library: Library, wanted: Wanted, *, distrust: bool = F
         source.check_access(wanted.name, remote.commit, files[0].path)
     is_commit = wanted.revision is not None and remote.commit.startswith(wanted.revision.lower())
     ref = None if is_commit else wanted.ref
-    return Offer(remote, fetch.plan(library.hub, wanted.name, remote, files, ref, distrust=distrust), warning)
+    return Offer(remote, fetch.plan(hub, wanted.name, remote, files, ref, distrust=distrust), warning)
 
 
 def _of_default_branch(hub: Path, name: str) -> Snapshot | None:

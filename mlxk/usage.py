@@ -10,6 +10,7 @@ commands:
   show MODEL             what a model is, whether it is whole, whether it runs here
   health [PATTERN]       whether the files are whole, and everything that is wrong with them
   pull MODEL             download a model from the Hub, or go on with what was cut short
+  clone MODEL [FOLDER]   download a model into a folder of your own, without touching the cache
   rm MODEL               delete a model, or with @REVISION one snapshot, from the cache
   run MODEL [PROMPT]     answer a prompt ("-" reads it from stdin); without one, chat on a terminal
   serve                  an OpenAI-compatible server (also: server)
@@ -30,6 +31,7 @@ COMMANDS = {
     "show": "mlxk.commands.show",
     "health": "mlxk.commands.health",
     "pull": "mlxk.commands.pull",
+    "clone": "mlxk.commands.clone",
     "rm": "mlxk.commands.rm",
     "run": "mlxk.commands.run",
     "serve": "mlxk.commands.serve",

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 from mlxk import fetch, pull, views
+from mlxk.commands.progress import shown
 from mlxk.errors import ConfirmationRequired, InvalidName
-from mlxk.fetch import Progress
 from mlxk.hub import Hub
 from mlxk.library import Library, Model
 from mlxk.output import Result, ask, notice, plain, somebody_answers
@@ -40,12 +37,12 @@ def execute(arguments: argparse.Namespace) -> Result:
         if not _may_resume(wanted, there, as_json=arguments.json):
             return _result(wanted, "requires_confirmation", "Nothing was downloaded.", model=there)
     source = Hub.of_user()
-    offer = pull.offered(source, library, wanted, distrust=arguments.force_resume)
+    offer = pull.offered(source, library.hub, wanted, distrust=arguments.force_resume)
     if offer.warning and not arguments.json:
         notice(f"mlxk pull: {plain(offer.warning)} The second try went through.")
     if arguments.dry_run:
         return _dry_run(wanted, offer)
-    with _bar(offer, shown=not arguments.json) as progress:
+    with shown(offer.plan, wanted=not arguments.json) as progress:
         fetch.carry_out(offer.plan, source, progress)
     model = pull.here(library, wanted)
     return _result(wanted, "success", _done(offer, model), commit=offer.plan.commit, offer=offer, model=model)
@@ -109,24 +106,3 @@ def _result(
         "health_reason": None if model is None or model.healthy else model.reason,
     }
     return Result(data, message)
-
-
-@contextmanager
-def _bar(offer: Offer, *, shown: bool) -> Iterator[Progress]:
-    """How far it is, on a terminal, once it takes longer than a second."""
-    if not shown or not sys.stderr.isatty() or not offer.plan.missing:
-        yield lambda count: None
-        return
-    from tqdm import tqdm  # type: ignore[import-untyped]  # noqa: PLC0415 - for a terminal only; huggingface_hub brings it
-
-    plan = offer.plan
-    with tqdm(
-        total=plan.missing_bytes + plan.partial_bytes,
-        initial=plan.partial_bytes,
-        desc=plain(plan.name),
-        unit="B",
-        unit_scale=True,
-        delay=1,
-        leave=False,
-    ) as bar:
-        yield lambda count: (bar.update(count), None)[1]
