@@ -140,7 +140,7 @@ def test_what_an_interrupted_clone_has_fetched_is_not_fetched_again(local_hub, p
     assert cloning.returncode == (130 if end == signal.SIGINT else -9)
     assert end != signal.SIGINT or "goes on with it" in err
     assert not there
-    assert data["downloaded_bytes"] == sum(path.stat().st_size - 250_000 for path in model.glob("*.safetensors"))
+    assert data["downloaded_bytes"] <= sum(map(len, without_sentinel(cloned).values())) - 500_000
     assert {name: cloned[name] for name in tell(model)} == tell(model)
     assert list(tmp_path.glob(".mlxk2_temp_*")) == []
 
