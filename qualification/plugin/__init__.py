@@ -1,7 +1,8 @@
 """The pytest plugin: its options, and which part of it answers which hook.
 
 ``recording``   one schema-checked record for each finished test, and the progress file that the supervisor's side reads
-``selection``   which tests a plain pytest leaves alone, and the ``wet`` mark
+``selection``   which tests a plain pytest leaves alone, and the marks that follow from others
+``rules``       what a live test must declare, or it is not collected
 ``sharing``     the part of a shuffled cell that one process runs
 ``isolation``   a hub cache of a test's own, and the user's kept from being written to
 ``hubs``        a local hub of a test's own
@@ -14,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from qualification.plugin import hubs, isolation, models, selection, sharing
+from qualification.plugin import hubs, isolation, models, rules, selection, sharing
 from qualification.plugin.context import CELL, Cell, obey_supervisor, refuse_checkout
 from qualification.plugin.recording import Progress, Recorder
 
@@ -24,6 +25,7 @@ __all__ = ["pytest_addoption", "pytest_configure", "report_benchmark"]
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("qualification", "release qualification")
     group.addoption("--report-output", type=Path, metavar="FILE", help="append one JSON line for each finished test to FILE")
+    group.addoption("--run-model-tests", action="store_true", help="run tests that load a model too")
     group.addoption("--cell", type=Path, metavar="FILE", help="(set by the runner) the cell that this process is")
 
 
@@ -39,6 +41,7 @@ def pytest_configure(config: pytest.Config) -> None:
     if report_output:
         config.pluginmanager.register(Recorder(report_output.resolve(), cell), "qualification-recorder")
     config.pluginmanager.register(selection, "qualification-selection")
+    config.pluginmanager.register(rules, "qualification-rules")
     config.pluginmanager.register(sharing, "qualification-sharing")
     config.pluginmanager.register(models, "qualification-models")
     config.pluginmanager.register(isolation, "qualification-isolation")

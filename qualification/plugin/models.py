@@ -122,7 +122,7 @@ def _keyed(config: pytest.Config, modality: Modality) -> dict[str, Model]:
 def _portfolio(config: pytest.Config) -> tuple[Model, ...]:
     if _PORTFOLIO not in config.stash:
         cell = config.stash[CELL]
-        config.stash[_PORTFOLIO] = _of_cell(cell.model) if cell else _of_user(config)
+        config.stash[_PORTFOLIO] = _of_cell(cell.model) if cell else _of_user()
     return config.stash[_PORTFOLIO]
 
 
@@ -137,15 +137,29 @@ def _of_cell(model: Model | None) -> tuple[Model, ...]:
     return (model,)
 
 
-def _of_user(config: pytest.Config) -> tuple[Model, ...]:
+def _of_user() -> tuple[Model, ...]:
+    """What is in the user's cache, of whatever modalities; only where nothing is, what can be minted."""
     environment = {**settings.whole(), "HF_HOME": str(settings.hf_home())}
     chosen = portfolio.resolve("auto", portfolio.listed(tool(), environment))
-    if any(model.origin == "minted" for model in chosen):
+    return tuple(model for model in chosen if model.origin != "minted") or chosen
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Mints what the tests that were chosen will ask for, and nothing for those that were not."""
+    config = session.config
+    if config.stash[CELL] or config.option.collectonly or _PORTFOLIO not in config.stash:
+        return
+    asked = {modality for item in session.items for modality in _MODALITIES if f"{modality}_model_key" in _fixtures(item)}
+    wanted = [model.model_id for model in config.stash[_PORTFOLIO] if model.origin == "minted" and model.modality in asked]
+    if wanted:
         home = settings.mint_root() / "home"
-        argv = [sys.executable, "-m", "qualification", "mint", "--root", str(home)]
+        chosen = [argument for model_id in wanted for argument in ("--model", model_id)]
+        argv = [sys.executable, "-m", "qualification", "mint", *chosen, "--root", str(home)]
         subprocess.run(argv, check=True, timeout=_MINT_TIMEOUT_S, stdout=subprocess.DEVNULL)
         patch = pytest.MonkeyPatch()
         patch.setenv("HF_HOME", str(home))
         config.add_cleanup(patch.undo)
-        chosen = tuple(model for model in chosen if model.origin == "minted")
-    return chosen
+
+
+def _fixtures(item: pytest.Item) -> tuple[str, ...]:
+    return tuple(getattr(item, "fixturenames", ()))
