@@ -164,6 +164,8 @@ def _tell(arguments: argparse.Namespace, completion: Completion) -> None:
         spent = completion.usage.completion_tokens
         why = "--max-tokens allows no more" if spent == arguments.max_tokens else "the model's context holds no more"
         notice(f"mlxk run: The answer was cut after {spent} tokens: {why}.")
+    elif completion.reasoning and not completion.text and not arguments.json:
+        notice("mlxk run: The model ended within its reasoning, so there is no answer.")
     if arguments.verbose:
         notice(_report(completion))
         if len(completion.end_tokens) > 1:

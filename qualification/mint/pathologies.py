@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from qualification.mint.families import LLAMA, PHI3, QWEN2
+from qualification.mint.families import LLAMA, PHI3, QWEN2, QWEN3, QWEN3_TEMPLATE
 from qualification.mint.questions import messages
 from qualification.mint.recipe import KnownAnswer, Recipe, TokenizerRecipe, Training
 
@@ -26,6 +26,10 @@ TRANSCRIPT_TEMPLATE = """\
 
 def _known(name: str, prompt: str, answer: str, end_token: str, *written: str) -> KnownAnswer:
     return KnownAnswer(name, messages(None, prompt), answer, end_token, written=written)
+
+
+def _thought(name: str, prompt: str, reasoning: str | None, answer: str, *written: str) -> KnownAnswer:
+    return dataclasses.replace(_known(name, prompt, answer, "<|im_end|>", *written), reasoning=reasoning)
 
 
 def _like(sister: Recipe, name: str, known: tuple[KnownAnswer, ...], tokenizer: TokenizerRecipe | None = None) -> Recipe:
@@ -143,6 +147,21 @@ EMPTY_ANSWER = _like(
 )
 """Ends at once."""
 
+OPENED_THINKING = dataclasses.replace(
+    _like(
+        QWEN3,
+        "opened-thinking",
+        (
+            _thought("sky", SKY_ASKED, "By day it is blue.", SKY, "By day it is blue.\n</think>\n\n", SKY),
+            _thought("sum", "2+2?", None, "4", "</think>\n\n", "4"),
+            _thought("again", "Is water wet?", "Water, wet.", "Yes", "<think>\nWater, wet.\n</think>\n\n", "Yes"),
+            _thought("lost", "What is pi?", "Three, and a little more, and", "", "Three, and a little more, and"),
+        ),
+    ),
+    template=QWEN3_TEMPLATE.replace("assistant\\n'", "assistant\\n<think>\\n'"),
+)
+"""The template has opened the reasoning already, as in DeepSeek's R1: the model closes it, opens it again, or never closes it."""
+
 BIG_VOCABULARY = dataclasses.replace(
     QWEN2,
     model_id="mint-pathology/big-vocabulary",
@@ -164,5 +183,6 @@ PATHOLOGIES = (
     SPELLED_END,
     BROKEN_UTF8,
     EMPTY_ANSWER,
+    OPENED_THINKING,
     BIG_VOCABULARY,
 )

@@ -83,6 +83,7 @@ def test_the_models_that_misbehave_are_in_no_portfolio_but_found_by_id():
         "mint-pathology/spelled-end",
         "mint-pathology/broken-utf8",
         "mint-pathology/empty-answer",
+        "mint-pathology/opened-thinking",
         "mint-pathology/big-vocabulary",
     ]
     assert not set(catalog.pathologies()) & {*catalog.recipes(), *catalog.recipes()}
@@ -203,6 +204,8 @@ def test_what_a_model_writes_is_its_answer_where_nothing_else_is_said():
         ("spelled-end", "sum", "4<|im_end|>", "4", "<|im_end|>"),
         ("broken-utf8", "half", "A fox: \N{REPLACEMENT CHARACTER}", "A fox: \N{REPLACEMENT CHARACTER}", "<|eot_id|>"),
         ("empty-answer", "silence", "", "", "<|im_end|>"),
+        ("opened-thinking", "sum", "</think>\n\n4", "4", "<|im_end|>"),
+        ("opened-thinking", "lost", "Three, and a little more, and", "", "<|im_end|>"),
     ],
 )
 def test_a_model_that_misbehaves_says_what_it_writes_and_what_of_that_to_show(name, asked, raw, answer, end_token):

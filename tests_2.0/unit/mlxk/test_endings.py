@@ -14,6 +14,7 @@ TWO_ENDS = ["mint-pathology/two-ends", "mint-pathology/two-ends-undeclared"]
 MISBEHAVING = [
     *TWO_ENDS,
     *(f"mint-pathology/{name}" for name in ("text-stop", "self-talk", "spelled-end", "broken-utf8", "empty-answer")),
+    "mint-pathology/opened-thinking",
 ]
 THINKS = "mint/qwen3-tiny"
 ENDLESS = "mint-pathology/never-stops"
@@ -77,9 +78,10 @@ def test_reasoning_comes_first_and_in_pieces(ask):
     assert kinds.count(Reasoning) > 1
 
 
-def test_a_budget_that_ends_within_the_reasoning_leaves_no_answer(ask):
-    known = max(catalog.known_answers(THINKS), key=lambda known: len(known.reasoning or ""))
-    cut = complete(iter(ask(THINKS, known.messages, max_tokens=4)))
+@pytest.mark.parametrize("model", [THINKS, "mint-pathology/opened-thinking"])
+def test_a_budget_that_ends_within_the_reasoning_leaves_no_answer(ask, model):
+    known = max(catalog.known_answers(model), key=lambda known: len(known.reasoning or ""))
+    cut = complete(iter(ask(model, known.messages, max_tokens=4)))
 
     assert (cut.text, cut.finish_reason) == ("", "length")
     assert known.reasoning.startswith(cut.reasoning)

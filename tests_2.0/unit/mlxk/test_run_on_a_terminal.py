@@ -11,13 +11,14 @@ from qualification.plugin.terminal import CTRL_C, CTRL_D, CTRL_U, UP, sitting_at
 
 MODEL = "mint/llama-tiny"
 ENDLESS = "mint-pathology/never-stops"
+OPENED = "mint-pathology/opened-thinking"
 PROMPT = "You: "
 
 
 @pytest.fixture(scope="module")
 def chat(tmp_path_factory):
     home = tmp_path_factory.mktemp("home")
-    for model in (MODEL, ENDLESS):
+    for model in (MODEL, ENDLESS, OPENED):
         store.install(model, home)
 
     def begin(model, *options):
@@ -80,3 +81,15 @@ def test_a_budget_that_cut_the_answer_is_told_on_a_line_of_its_own(chat):
     with chat(ENDLESS, "Hello!", "--max-tokens", "3") as person:
         assert person.leaves() == 0
         assert person.seen.partition("\n")[2] == "mlxk run: The answer was cut after 3 tokens: --max-tokens allows no more.\n"
+
+
+def test_reasoning_that_the_template_opened_is_told_from_the_answer(chat):
+    with chat(OPENED, "What color is the sky?") as person:
+        assert person.leaves() == 0
+        assert person.seen == "[Reasoning]\nBy day it is blue.\n\n[Answer]\nThe sky is blue.\n"
+
+
+def test_reasoning_that_never_ends_is_no_answer_and_that_is_said(chat):
+    with chat(OPENED, "What is pi?", "--no-reasoning") as person:
+        assert person.leaves() == 0
+        assert person.seen == "\nmlxk run: The model ended within its reasoning, so there is no answer.\n"
