@@ -5,6 +5,7 @@ QualificationError            exit 1   the operation failed
 │   └── MatrixError           exit 2   with file and line
 ├── MintError                 exit 1   a minted model is not what its recipe promises
 ├── EnvironmentUnfitError     exit 1   the environment under test is not what the plan says
+├── BaselineError             exit 1   a store of baselines cannot be read or written
 └── BundleError               exit 3   a bundle is damaged or does not belong to its plan
 """
 
@@ -44,6 +45,10 @@ class MintError(QualificationError):
 
 class EnvironmentUnfitError(QualificationError):
     """The environment of a cell holds something else than the plan's wheel."""
+
+
+class BaselineError(QualificationError):
+    """A store of baselines is not one, or cannot be written; it was left as it is."""
 
 
 class BundleError(QualificationError):
