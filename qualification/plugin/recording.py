@@ -12,10 +12,9 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
 
-from qualification import records, settings
+from qualification import machine, records, settings
 from qualification.errors import QualificationError
 from qualification.plugin.context import Cell
 
@@ -179,13 +178,15 @@ def _packages() -> dict[str, str]:
 
 @cache
 def _system() -> dict[str, Any]:
+    here = machine.observe()
     return {
         "platform": platform.system().lower(),
         "platform_version": platform.release(),
         "python_version": platform.python_version(),
         "mlx_version": _version("mlx") or "absent",
         "hardware": platform.machine(),
-        "ram_total_gb": round(psutil.virtual_memory().total / 1e9, 1),
+        "ram_total_gb": round(here.ram_bytes / 1e9, 1),
+        "hardware_profile": {"chip": here.processor, "cores_logical": here.cores},
     }
 
 

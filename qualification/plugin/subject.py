@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from qualification import settings
+from qualification.plugin import measuring
 from qualification.plugin.models import tool
 
 _CALL_TIMEOUT_S = 100
@@ -53,7 +54,10 @@ def call(*arguments: str, stdin: str | bytes = b"", environment: Mapping[str, st
         timeout=_CALL_TIMEOUT_S,
         check=False,
     )
-    return Called(done.returncode, done.stdout.decode("utf-8"), done.stderr.decode("utf-8"))
+    called = Called(done.returncode, done.stdout.decode("utf-8"), done.stderr.decode("utf-8"))
+    if done.returncode == 0 and "--json" in arguments and arguments[0] == "run":
+        measuring.hear(called.envelope["data"])
+    return called
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +159,11 @@ class LocalServer:
 
     def chat(self, model: str, messages: Sequence[Mapping[str, str]], **parameters: Any) -> Answer:
         """A batch chat completion, greedy unless told otherwise."""
-        return self.post("/v1/chat/completions", {"model": model, "messages": list(messages), "temperature": 0, **parameters})
+        body = {"model": model, "messages": list(messages), "temperature": 0, **parameters}
+        answer = self.post("/v1/chat/completions", body)
+        if answer.status == 200 and not parameters.get("stream"):
+            measuring.hear(answer.json)
+        return answer
 
     def stream_chat(self, model: str, messages: Sequence[Mapping[str, str]], **parameters: Any) -> Stream:
         """The same as a stream. Fails the test where the stream is not well-formed."""

@@ -150,10 +150,10 @@ def _test_bars(run: Run, lanes: Mapping[_Span, int], length: float, x: Any) -> I
     timed = [(summary.window(record), record) for record in run.records]
     longest = sorted(((window, record) for window, record in timed if window), key=lambda each: each[0][0] - each[0][1])
     for (start, end), record in longest[:_MOST_TESTS]:
-        span = next((each for each in by_cell.get(record.get("cell", ""), ()) if each.start <= end and start <= each.end), None)
-        if span and end - start >= _LEAST_TEST * length:
+        around = [each for each in by_cell.get(record.get("cell", ""), ()) if each.start <= end and start <= each.end]
+        if around and end - start >= _LEAST_TEST * length:
             about = f"{record['test']}: {record['outcome']}, {format_seconds(end - start)}"
-            yield Bar(x(start), max(1.0, x(end) - x(start)), lanes[span], "test", about)
+            yield Bar(x(start), max(1.0, x(end) - x(start)), lanes[around[0]], "test", about)
 
 
 def _budget_bytes(run: Run) -> float:

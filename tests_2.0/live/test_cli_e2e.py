@@ -10,23 +10,7 @@ CATS = "Write one sentence about cats."
 GREEDY = ("--temperature", "0", "--max-tokens", "100")
 
 
-def _performance(data):
-    timings, usage = data["timings"], data["usage"]
-    return {
-        "tokens_per_sec": timings["generation_tps"],
-        "generation_tps": timings["generation_tps"],
-        "prompt_tps": timings["prompt_tps"],
-        "model_load_time_s": timings["load_time_s"],
-        "time_to_first_token_s": timings["time_to_first_token_s"],
-        "peak_memory_gb": timings["peak_memory_gb"],
-        "prompt_tokens": usage["prompt_tokens"],
-        "completion_tokens": usage["completion_tokens"],
-    }
-
-
-def test_run_reads_stdin_and_tells_text_reason_usage_and_timings_in_json(
-    mlxk, text_model_info, text_known_answers, report_benchmark, leaked
-):
+def test_run_reads_stdin_and_tells_text_reason_usage_and_timings_in_json(mlxk, text_model_info, text_known_answers, leaked):
     known = {answer.name: answer for answer in text_known_answers}
 
     done = mlxk("run", text_model_info.model_id, "-", *GREEDY, "--json", stdin=known["emoji"].prompt if known else CATS)
@@ -35,7 +19,6 @@ def test_run_reads_stdin_and_tells_text_reason_usage_and_timings_in_json(
     envelope = done.envelope
     assert (envelope["status"], envelope["command"], envelope["error"]) == ("success", "run", None)
     data = envelope["data"]
-    report_benchmark(performance=_performance(data))
     assert leaked(data["response"]) == []
     assert not known or (data["response"], data["finish_reason"]) == (known["emoji"].answer, "stop")
     assert data["usage"]["total_tokens"] == data["usage"]["prompt_tokens"] + data["usage"]["completion_tokens"]

@@ -19,9 +19,7 @@ def server():
         yield running
 
 
-def test_every_known_answer_is_exact_in_batch_and_in_stream(
-    server, text_model_info, text_known_answers, messages, leaked, report_benchmark
-):
+def test_every_known_answer_is_exact_in_batch_and_in_stream(server, text_model_info, text_known_answers, messages, leaked):
     model = text_model_info.model_id
     asked = [(messages(known), known.answer) for known in text_known_answers] or [(CATS, None)]
 
@@ -35,8 +33,6 @@ def test_every_known_answer_is_exact_in_batch_and_in_stream(
         assert expected is None or answered == expected
         assert stream.finish_reasons == [batch["choices"][0]["finish_reason"]]
         assert expected is None or stream.finish_reasons == ["stop"]
-    timings = batch["timings"]
-    report_benchmark(performance={key: timings[key] for key in ("prompt_tps", "generation_tps", "time_to_first_token_s")})
 
 
 def test_every_known_text_is_continued_exactly_alone_and_together(server, text_model_info):
