@@ -15,6 +15,7 @@
     │   ├── PermissionDenied      this user may not read or write there
     │   ├── AccessDenied          the Hub does not let this user have it
     │   ├── TokenMissing          the Hub wants to know who writes
+    │   ├── PublicRepository      everybody would see what nobody is to see
     │   ├── LocksPresent          a download is under way
     │   ├── ConfirmationRequired  nobody was there to be asked
     │   ├── WorkspaceModel        it is a folder of yours, and only the cache may be changed
@@ -116,6 +117,10 @@ class AccessDenied(Refused):
 
 class TokenMissing(Refused):
     type = "auth_error"
+
+
+class PublicRepository(Refused):
+    type = "public_repository"
 
 
 class LocksPresent(Refused):

@@ -34,6 +34,7 @@ class Remote:
     name: str
     commit: str
     gated: bool
+    private: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +100,7 @@ class Hub:
             raise AccessDenied(f"The Hub has disabled {name}: nobody can download it.")
         if not isinstance(info.sha, str):
             raise HubUnavailable(f"{self.endpoint} answers for {name}, but not as a Hub does.")
-        return Remote(info.id, info.sha, bool(info.gated))
+        return Remote(info.id, info.sha, bool(info.gated), bool(info.private))
 
     def files(self, name: str, commit: str) -> tuple[RemoteFile, ...]:
         found = self._ask(lambda: list(self._api.list_repo_tree(name, recursive=True, revision=commit)), name, commit)
@@ -244,22 +245,31 @@ class Hub:
         return UploadFailed(f"The Hub refuses this for {name} (status {status}): {said}.")
 
 
+def address(name: str) -> str:
+    """Where people see a model of the user's Hub."""
+    return f"{settings.hub_endpoint().rstrip('/')}/{name}"
+
+
 @contextlib.contextmanager
-def listening() -> Iterator[list[str]]:
-    """What the client says meanwhile, which is then not printed."""
+def listening(*, quiet: bool, aloud: bool) -> Iterator[list[str]]:
+    """What the client says meanwhile; printed too if ``aloud``. ``quiet``: it draws no progress bars."""
+    from huggingface_hub.utils import disable_progress_bars  # type: ignore[attr-defined]  # noqa: PLC0415
+
     lines: list[str] = []
 
     class Ear(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
             lines.append(record.getMessage())
 
-    logger = logging.getLogger("huggingface_hub")
-    before = logger.handlers, logger.propagate
-    logger.handlers, logger.propagate = [Ear()], False
+    if quiet:
+        disable_progress_bars()
+    logger, ear = logging.getLogger("huggingface_hub"), Ear()
+    before = logger.handlers
+    logger.handlers = [*before, ear] if aloud else [ear]
     try:
         yield lines
     finally:
-        logger.handlers, logger.propagate = before
+        logger.handlers = before
 
 
 def _http_library() -> ModuleType:

@@ -11,6 +11,7 @@ commands:
   health [PATTERN]       whether the files are whole, and everything that is wrong with them
   pull MODEL             download a model from the Hub, or go on with what was cut short
   clone MODEL [FOLDER]   download a model into a folder of your own, without touching the cache
+  push FOLDER REPO       upload a workspace to a private repository of the Hub
   rm MODEL               delete a model, or with @REVISION one snapshot, from the cache
   run MODEL [PROMPT]     answer a prompt ("-" reads it from stdin); without one, chat on a terminal
   serve                  an OpenAI-compatible server (also: server)
@@ -32,6 +33,7 @@ COMMANDS = {
     "health": "mlxk.commands.health",
     "pull": "mlxk.commands.pull",
     "clone": "mlxk.commands.clone",
+    "push": "mlxk.commands.push",
     "rm": "mlxk.commands.rm",
     "run": "mlxk.commands.run",
     "serve": "mlxk.commands.serve",

@@ -23,7 +23,7 @@ _FOR_EVER = 1 << 62
 class Fault:
     """What happens to the next ``times`` requests whose path matches ``path`` (a glob) and whose method is ``method``.
 
-    status        is answered with ``status`` instead, and Retry-After where ``seconds`` is given
+    status        is answered with ``status`` instead, with ``code`` for X-Error-Code, and Retry-After where ``seconds`` is given
     html          is answered with a page for people, as a captive portal does, and 200
     stall         nothing comes any more after ``at_byte`` bytes of the body; before its headers where that is 0
     cut, reset    the connection ends in order, or is reset, after ``at_byte`` bytes of the body
@@ -40,6 +40,7 @@ class Fault:
     status: int = 503
     seconds: float | None = None
     bytes_per_s: int = 1 << 20
+    code: str | None = None
 
     @classmethod
     def parse(cls, document: dict[str, Any]) -> Fault:
@@ -167,6 +168,8 @@ class FaultLayer:
         ]
         if fault.seconds is not None:
             headers.append(("Retry-After", f"{fault.seconds:g}"))
+        if fault.code is not None:
+            headers.append(("X-Error-Code", fault.code))
         start_response(f"{status} On request", headers)
         self._note(environ, environ.get("HTTP_RANGE"), status, len(body))
         return [body]

@@ -71,7 +71,8 @@ class Person:
 
     def environment(self) -> dict[str, str]:
         kept = {name: value for name, value in os.environ.items() if not name.startswith(_FOREIGN)}
-        return {**kept, "HF_HOME": str(self.home), "HF_ENDPOINT": self._remote.url}
+        token = {"HF_TOKEN": os.environ["HF_TOKEN"]} if "HF_TOKEN" in os.environ else {}
+        return {**kept, **token, "HF_HOME": str(self.home), "HF_ENDPOINT": self._remote.url}
 
     def repository(self, name: str) -> Path:
         return self.hub / f"models--{name.replace('/', '--')}"
