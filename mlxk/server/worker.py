@@ -170,7 +170,8 @@ class Worker:
                 ticket.put(engines.unexpected(error))
             self._unload()
         with self._changed:
-            self._active = [ticket for ticket in self._active if not (ticket.ended or ticket in left)]
+            going_on = [ticket for ticket in self._active if not (ticket.ended or ticket in left)]
+            self._active = going_on if self._batch else []  # one may have left since, and been dropped already
 
     def _batch_of(self, model: Model) -> Batch:
         if not self._is_loaded(model) or self._batch is None:

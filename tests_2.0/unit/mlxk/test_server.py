@@ -428,6 +428,7 @@ def test_a_client_that_leaves_stops_costing_tokens(client, stream, how):
     connection.close()
 
     client.wait_for(lambda: "cancel forever" in client.notes)
+    client.wait_for(lambda: client.worker.active == 0)
     assert client.chat("next")[0].status == 200
 
 
