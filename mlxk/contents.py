@@ -25,10 +25,11 @@ _DOCUMENTS = (
 WEIGHTS = (".safetensors", ".bin", ".gguf", ".npz")
 _DOCUMENT_MAX_BYTES = 64 << 20  # an index of a hundred thousand tensors is a tenth of it
 _LFS_MARK = b"version https://git-lfs.github.com/spec/"
-_LFS_MIN_BYTES, _LFS_MAX_BYTES = 100, 200  # its three lines: version, oid of 64 hex digits, size
+_LFS_MIN_BYTES, _LFS_MAX_BYTES = 125, 200  # its three lines: version, oid of 64 hex digits, size; 126 bytes and more
 _HEADER_MAX_BYTES = 100 << 20  # the limit of the safetensors library itself
 _COMMON_HEADER_BYTES = 4 << 10  # a page, read at once with its length; a longer one is read again
 _README_BYTES = 64 << 10
+_decode = json.JSONDecoder().decode  # json.loads, without its questions about what it was given
 
 
 # eq=False, here and in the other modules that every start reads: writing a comparison costs 2 ms per class, and nobody compares.
@@ -167,7 +168,7 @@ def _document(path: str, length: int) -> dict[str, Any] | Unreadable:
     if len(raw) < length:
         return Unreadable("cannot be read")
     try:
-        loaded = json.loads(raw.decode("utf-8"))
+        loaded = _decode(raw.decode("utf-8"))
     except (ValueError, RecursionError):
         return Unreadable("is not valid JSON")
     return loaded if isinstance(loaded, dict) else Unreadable("is not a JSON object")
@@ -194,7 +195,7 @@ def _header(path: str) -> WeightsHeader | Unreadable:
     if len(raw) < length:
         return Unreadable("ends inside its header")
     try:
-        header: dict[str, Any] = json.loads(raw)
+        header: dict[str, Any] = _decode(raw.decode("utf-8"))
         metadata = header.pop("__metadata__", {})
         ends = [tensor["data_offsets"][1] for tensor in header.values()]
         return WeightsHeader(8 + length + max(ends, default=0), metadata.get("format"))
