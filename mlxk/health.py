@@ -29,6 +29,7 @@ Code = Literal[
     "tokenizer_invalid",
     "preprocessor_missing",
     "preprocessor_invalid",
+    "content_mismatch",
 ]
 
 _SHARD = re.compile(r"(.*)-(\d{5})-of-(\d{5})(\.safetensors|\.bin)")
