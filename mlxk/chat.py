@@ -6,6 +6,8 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
+from mlxk.images import Image
+
 Role = Literal["system", "user", "assistant"]
 
 # A model that goes on to write the other side's turn begins it in one of these ways.
@@ -22,6 +24,8 @@ _LABELS: Mapping[Role, str] = {"system": "System", "user": "Human", "assistant":
 class Message:
     role: Role
     content: str
+    images: tuple[Image, ...] = ()
+    """What a user shows with it, in this order."""
 
 
 class Template(Protocol):

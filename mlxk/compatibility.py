@@ -18,7 +18,7 @@ from mlxk.model import Description
 
 Modality = Literal["text", "vision", "audio"]
 
-ENGINES: frozenset[Modality] = frozenset({"text"})
+ENGINES: frozenset[Modality] = frozenset({"text", "vision"})
 """The modalities that this version of mlxk has an engine for."""
 
 _LOADABLE = re.compile(r"model[^/]*\.safetensors")

@@ -19,6 +19,7 @@
     │   ├── LocksPresent          a download is under way
     │   ├── ConfirmationRequired  nobody was there to be asked
     │   ├── WorkspaceModel        it is a folder of yours, and only the cache may be changed
+    │   ├── MediaRefused          an image or a recording is too large, damaged, or not what it should be
     │   ├── ModelUnhealthy
     │   ├── ModelNotRunnable
     │   └── InsufficientMemory
@@ -135,6 +136,12 @@ class ConfirmationRequired(Refused):
 
 class WorkspaceModel(Refused):
     type = "workspace_model"
+
+
+class MediaRefused(Refused):
+    """Details: ``status`` for HTTP where it is not 400."""
+
+    type = "media_refused"
 
 
 class ModelUnhealthy(Refused):

@@ -6,16 +6,17 @@ import gc
 from collections.abc import Callable, Iterable, Iterator
 
 from mlxk import engines, interrupts
+from mlxk.compatibility import Modality
 from mlxk.engines import Completion, Engine, Event, Generation
 from mlxk.library import Library, Model
 
 
-def admit(library: Library, spec: str) -> Model:
-    """The model that ``spec`` names, if it may be loaded."""
-    return library.admit(library.locate(spec))
+def admit(library: Library, spec: str, modality: Modality = "text") -> Model:
+    """The model that ``spec`` names, if it may be loaded for this."""
+    return library.admit(library.locate(spec), modality=modality)
 
 
-def load(model: Model) -> Engine:
+def load(model: Model, modality: Modality = "text") -> Engine:
     """The model in memory, for as long as the process lives. A Ctrl-C ends it, whatever the libraries make of one while imported.
 
     Importing makes a million objects that stay. To look for garbage among them takes 4 % of it, and at the end of the process
@@ -23,7 +24,7 @@ def load(model: Model) -> Engine:
     """
     gc.disable()
     try:
-        return engines.load(model)
+        return engines.load(model, modality)
     finally:
         gc.freeze()
         gc.enable()

@@ -55,6 +55,22 @@ def colour_wanted() -> bool:
     return not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 
 
+def exif_wanted() -> bool:
+    """Whether a table of what cameras noted is put before an answer."""
+    return os.environ.get("MLXK2_EXIF_METADATA", "1") != "0"
+
+
+def exif_context_wanted() -> bool:
+    """Whether a model is told what cameras noted."""
+    return os.environ.get("MLXK2_VISION_METADATA_CONTEXT", "1") != "0"
+
+
+def images_at_once() -> int:
+    """How many images a model is shown at once, where nobody says; 1 where the variable is no number above it."""
+    wanted = os.environ.get("MLXK2_VISION_CHUNK_SIZE", "1")
+    return max(1, int(wanted)) if wanted.isdecimal() else 1
+
+
 def debug() -> bool:
     """Whether a traceback may be shown."""
     return os.environ.get("MLXK2_DEBUG", "") not in ("", "0")

@@ -8,6 +8,7 @@ import sys
 
 from mlxk import interactive, run
 from mlxk.chat import Message
+from mlxk.commands import media
 from mlxk.commands.options import number, whole
 from mlxk.display import Display, as_text
 from mlxk.engines import Completion, Generation, Sampling
@@ -24,6 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--prompt", metavar="TEXT", help="the prompt, in one argument")
     parser.add_argument("--system", metavar="TEXT", help="what the model is told before the conversation")
     parser.add_argument("--max-tokens", type=whole(1), metavar="N", help="default: as many as the model's context allows")
+    media.add_arguments(parser)
     _add_sampling(parser)
     parser.add_argument("--no-stream", action="store_true", help="print the answer in one piece, on a terminal too")
     parser.add_argument("--no-chat-template", action="store_true", help="continue the prompt as it is")
@@ -49,6 +51,10 @@ def _add_sampling(parser: argparse.ArgumentParser) -> None:
 
 
 def execute(arguments: argparse.Namespace) -> Result | int:
+    if arguments.image:
+        return _look(arguments)
+    if arguments.chunk is not None:
+        raise UsageError("--chunk is for images, and there is no --image.")
     if arguments.words or arguments.prompt is not None:
         return _answer(arguments, _prompt(arguments))
     _check_interactive(arguments)
@@ -66,6 +72,33 @@ def _answer(arguments: argparse.Namespace, prompt: str) -> Result | int:
     completion = run.answer(engine, request)
     _tell(arguments, completion)
     return Result(_data(arguments, prompt, completion), as_text(completion, reasoning=on_terminal and not arguments.no_reasoning))
+
+
+def _look(arguments: argparse.Namespace) -> Result | int:
+    """An answer for each chunk of images, each from a fresh context."""
+    files, behind = media.without_prompt(arguments.image)
+    arguments.words = [*arguments.words, *behind]
+    if arguments.no_chat_template:
+        raise UsageError("Images stand in a conversation, and --no-chat-template continues a prompt as it is. Leave one out.")
+    prompt = _prompt(arguments) if arguments.words or arguments.prompt is not None else media.DESCRIBE
+    chunks = media.chunks(files, arguments.chunk)
+    model = run.admit(Library.of_user(), arguments.model, "vision")
+    engine = run.load(model, "vision")
+    on_terminal = sys.stdout.isatty() and not arguments.json
+    completions, texts = [], []
+    for chunk in chunks:
+        message, heading = media.shown(chunk, prompt)
+        request = _generation(arguments, (*_opening(arguments), message))
+        if on_terminal and not arguments.no_stream:
+            write(heading, end="")
+            _finish(arguments, run.answer(engine, request, _display(arguments).show))
+            continue
+        completions.append(run.answer(engine, request))
+        texts.append(heading + completions[-1].text)
+        if not arguments.json:
+            write(heading + as_text(completions[-1], reasoning=on_terminal and not arguments.no_reasoning))
+            _tell(arguments, completions[-1])
+    return Result(_data(arguments, prompt, media.joined(completions, texts)), "") if arguments.json else 0
 
 
 def _converse(arguments: argparse.Namespace) -> int:

@@ -10,6 +10,7 @@ from typing import Literal, Protocol
 
 from mlxk import settings
 from mlxk.chat import Message
+from mlxk.compatibility import Modality
 from mlxk.errors import GenerationFailed, MlxkError
 from mlxk.library import Model
 
@@ -206,8 +207,12 @@ def complete(events: Iterable[Event]) -> Completion | None:
     return None
 
 
-def load(model: Model) -> Engine:
-    """Load a model that the library admitted. Raises LoadFailed."""
+def load(model: Model, modality: Modality = "text") -> Engine:
+    """Load a model that the library admitted for this. Raises LoadFailed."""
+    if modality == "vision":
+        from mlxk.engines.vision import VisionEngine  # noqa: PLC0415 - imports mlx-vlm, which takes seconds
+
+        return VisionEngine.load(model)
     from mlxk.engines.text import TextEngine  # noqa: PLC0415 - imports mlx-lm, which takes a second
 
     return TextEngine.load(model)

@@ -30,7 +30,7 @@ from mlxk.engines.sampling import processors, sampler  # noqa: E402
 
 _MAX_TOKENS = 32768  # where neither the request nor the model's context sets a bound
 _PREFILL_STEP = 512  # tokens between two looks at whether the request was cancelled
-_NO_FOREIGN_CODE = {"trust_remote_code": False}  # left open, transformers asks on stdin and takes a "y" from a pipe
+NO_FOREIGN_CODE = {"trust_remote_code": False}  # left open, transformers asks on stdin and takes a "y" from a pipe
 
 
 class TextEngine:
@@ -50,11 +50,11 @@ class TextEngine:
     def load(cls, model: Model) -> TextEngine:
         began = time.perf_counter()
         try:
-            loaded, tokenizer, config = cast(Any, load(str(model.snapshot.path), _NO_FOREIGN_CODE, return_config=True))
+            loaded, tokenizer, config = cast(Any, load(str(model.snapshot.path), NO_FOREIGN_CODE, return_config=True))
         except (OSError, ValueError, LookupError, TypeError, AttributeError, RuntimeError) as error:
             raise LoadFailed(f"{model.name} cannot be loaded: {error}") from error
         own = model.contents.document("config.json").get("eos_token_id")  # ``config`` has that of generation_config.json
-        ends = {*_ids(own), *_ids(config.get("eos_token_id")), *tokenizer.eos_token_ids, *_ids(tokenizer.eos_token_id)}
+        ends = {*ids(own), *ids(config.get("eos_token_id")), *tokenizer.eos_token_ids, *ids(tokenizer.eos_token_id)}
         engine = cls(loaded, tokenizer, ends, model.description.context_length)
         engine.load_time_s = time.perf_counter() - began
         return engine
@@ -90,9 +90,13 @@ class TextEngine:
         text = self._written(request.prompt)
         prompt = self._encode(text, templated=self._templated(request.prompt))
         budget = self._budget(len(prompt), request.max_tokens)
-        stops = (*self._turn_starts(request.prompt), *request.stop)
-        answer = Answer(split(self._format, text), self._end_tokens.values(), stops)
+        answer = self._answer(request, text)
         return Answering(request, prompt, budget, self._end_tokens, answer, self._decode, self.load_time_s)
+
+    def _answer(self, request: Generation, text: str) -> Answer:
+        """What will be shown of the answer to a prompt that is written like this."""
+        stops = (*self._turn_starts(request.prompt), *request.stop)
+        return Answer(split(self._format, text), self._end_tokens.values(), stops)
 
     def _templated(self, prompt: tuple[Message, ...] | str) -> bool:
         return not isinstance(prompt, str) and bool(self._tokenizer.has_chat_template)
@@ -174,6 +178,6 @@ def _added_tokens(tokenizer: Any) -> dict[int, str]:
     return {token: str(added) for token, added in tokenizer.added_tokens_decoder.items()}
 
 
-def _ids(value: object) -> list[int]:
+def ids(value: object) -> list[int]:
     """The ids in an ``eos_token_id``, which is null, a number or a list."""
     return [each for each in (value if isinstance(value, list) else [value]) if isinstance(each, int)]

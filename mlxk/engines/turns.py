@@ -1,4 +1,4 @@
-"""Requests of a model that cannot be decoded together: they take turns, each on a stream of its own."""
+"""Requests of a model that cannot be decoded together: they take turns, or wait for each other, each on a stream of its own."""
 
 from __future__ import annotations
 
@@ -23,6 +23,14 @@ class Turns:
 
     def step(self) -> None:
         self._jobs = [(job, events) for job, events in self._jobs if _advance(job, events)]
+
+
+class OneByOne(Turns):
+    """For models that note in themselves where they are in an answer, as those with eyes do: it is finished before the next."""
+
+    def step(self) -> None:
+        if self._jobs and not _advance(*self._jobs[0]):
+            del self._jobs[0]
 
 
 def _advance(job: Job, events: Iterator[Event]) -> bool:
