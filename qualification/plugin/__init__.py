@@ -5,7 +5,7 @@
 ``rules``       what a live test must declare, or it is not collected
 ``sharing``     the part of a shuffled cell that one process runs
 ``isolation``   a hub cache of a test's own, and the user's kept from being written to
-``hubs``        a local hub of a test's own
+``hubs``        a local hub of a test's own, and the Hub where variables say so
 ``measuring``   what the tool tells and takes while a test runs on a model
 ``models``      one parameter for each model of the portfolio, and the fixtures that tell a test about it
 """
