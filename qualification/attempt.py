@@ -8,7 +8,7 @@ import os
 import tempfile
 import time
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -27,6 +27,8 @@ _TEST_TIMEOUT_SHARE = 0.5
 
 
 _BASETEMP = "pytest"
+_UNFUSED = {"MLX_DISABLE_COMPILE": "1"}
+"""Minting fuses nothing: compiling kernels takes longer than they save. Tests see what users see."""
 _PARTS = 2
 """Into how many processes a shuffled cell is split."""
 
@@ -124,7 +126,7 @@ class _Process:
             "--root",
             str(self._hf_home),
         ]
-        result = self._run(argv, _MINT_TIMEOUT_S)
+        result = self._run(argv, _MINT_TIMEOUT_S, {**self._environment(), **_UNFUSED})
         if result.how == "timeout":
             raise EnvironmentUnfitError(f"{model.model_id} was not minted within {_MINT_TIMEOUT_S} s; see {self._order.log.name}")
         if result.how == "orphaned" or result.returncode != 0:
@@ -168,7 +170,8 @@ class _Process:
         before = records.end(self._order.tests)
         argv = (*self._argv(context), *options, *self._paths(selection or self._cell.tests))
         cache = caches.fingerprint(self._users_cache)
-        result = self._run(argv, max(0.0, self._deadline - time.monotonic()), self._order.need_bytes, progress)
+        left_s = max(0.0, self._deadline - time.monotonic())
+        result = self._run(argv, left_s, self._environment(), self._order.need_bytes, str(progress))
         told = _told(progress)
         ended = Ended(
             returncode=result.returncode,
@@ -193,13 +196,15 @@ class _Process:
             path.unlink(missing_ok=True)
         return tuple(path.name for path in left)
 
-    def _run(self, argv: Sequence[str], timeout_s: float, need_bytes: int = 0, progress: Path | None = None) -> Result:
+    def _run(
+        self, argv: Sequence[str], timeout_s: float, environment: Mapping[str, str], need_bytes: int = 0, progress: str = ""
+    ) -> Result:
         """Runs one process of the cell under supervision. Raises EnvironmentUnfitError where it cannot even be started."""
         spec = supervise.Spec(
             cell=self._cell.id,
             argv=tuple(argv),
             cwd=str(self._scratch / "work"),
-            environment=self._environment(),
+            environment=dict(environment),
             log=str(self._order.log),
             memory_log=str(self._order.memory),
             result=str(self._scratch / "result.json"),
@@ -207,7 +212,7 @@ class _Process:
             names=self._names(),
             timeout_s=timeout_s,
             need_bytes=need_bytes,
-            progress=str(progress or ""),
+            progress=progress,
         )
         Path(spec.result).unlink(missing_ok=True)
         result = supervise.run(spec, self._scratch / "spec.json", self._order.abandoned)
@@ -267,7 +272,6 @@ class _Process:
             **({} if self._cell.needs else {"HF_HUB_OFFLINE": "1"}),
             **needs.environment(self._cell.needs),
             "HF_HUB_DISABLE_TELEMETRY": "1",
-            "MLX_DISABLE_COMPILE": "1",
             "TOKENIZERS_PARALLELISM": "false",
             "NO_COLOR": "1",
             "PYTHONNOUSERSITE": "1",

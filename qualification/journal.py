@@ -10,12 +10,14 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, cast
 
 from qualification import schemas
 from qualification.errors import BundleError
 
 _FIRST = "0" * 64
+_TAIL_BYTES = 1 << 16
+"""Longer than any event but one that a test's own words have swollen."""
 
 
 def append(path: Path, event: str, *, at: str | None = None, **facts: Any) -> None:
@@ -25,14 +27,10 @@ def append(path: Path, event: str, *, at: str | None = None, **facts: Any) -> No
     A last line that a kill cut short is dropped first: its event never happened.
     """
     with _locked(path) as file:
-        content = file.read()
-        if content and not content.endswith(b"\n"):
-            content = content[: content.rfind(b"\n") + 1]
-            file.truncate(len(content))
-        lines = content.splitlines(keepends=True)
+        last = _mended(file)
         line = {
-            "seq": len(lines),
-            "prev": hashlib.sha256(lines[-1]).hexdigest() if lines else _FIRST,
+            "seq": json.loads(last)["seq"] + 1 if last else 0,
+            "prev": hashlib.sha256(last).hexdigest() if last else _FIRST,
             "at": at or datetime.now(timezone.utc).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
             "event": event,
             **facts,
@@ -67,6 +65,20 @@ def read(path: Path) -> list[dict[str, Any]]:
     return events
 
 
+def _mended(file: BinaryIO) -> bytes:
+    """The last complete line, after which the file then ends; empty where there is none. Only the end of the file is read."""
+    size = file.seek(0, os.SEEK_END)
+    tail = b""
+    while tail.count(b"\n") < 2 and len(tail) < size:
+        start = max(0, size - max(_TAIL_BYTES, 2 * len(tail)))
+        file.seek(start)
+        tail = file.read(size - start)
+    whole = tail[: tail.rfind(b"\n") + 1]
+    if len(whole) < len(tail):
+        file.truncate(size - len(tail) + len(whole))
+    return whole[whole.rfind(b"\n", 0, -1) + 1 :]
+
+
 def _lines(path: Path) -> list[bytes]:
     try:
         return path.read_bytes().split(b"\n")[:-1]
@@ -84,8 +96,7 @@ def _written(line: Mapping[str, Any]) -> bytes:
 
 
 @contextmanager
-def _locked(path: Path) -> Iterator[Any]:
+def _locked(path: Path) -> Iterator[BinaryIO]:
     with path.open("a+b") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
-        file.seek(0)
-        yield file
+        yield cast("BinaryIO", file)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
@@ -65,11 +66,12 @@ def _run(job: Job, tell: Callable[[str], None]) -> None:
     ended = _ended(job) if job.resume else frozenset()
     todo = [cell for cell in planned.cells if cell.environment == job.environment and cell.id not in ended]
     selected = plan.select(planned, job.only) if job.only else None
-    day = journal.read(job.bundle.journal)[0]["at"][:10]
+    events = journal.read(job.bundle.journal)
+    attempts = Counter(event["cell"] for event in events if event["event"] == "cell_started")
     unfit = job.unfit or _unfit(job)
     capacity = _capacity(job, planned, None if unfit or not any(cell.model for cell in todo) else job.python)
     missing = needs.missing(need for cell in todo for need in cell.needs)
-    accountant = _Accountant(job, planned, selected, unfit, tell, day, capacity, missing)
+    accountant = _Accountant(job, planned, selected, unfit, tell, events[0]["at"][:10], capacity, missing, attempts)
     accountant.account_beside([cell for cell in todo if cell.cpu])
     for cell in todo:
         if not cell.cpu:
@@ -88,6 +90,7 @@ class _Accountant:
     day: str
     capacity: Capacity
     missing: Mapping[Need, str]
+    attempts: Counter[str]
     stop: threading.Event = field(default_factory=threading.Event)
 
     def account_beside(self, cells: Sequence[Cell]) -> None:
@@ -114,7 +117,7 @@ class _Accountant:
 
     def _attempt(self, cell: Cell) -> str:
         log = self.job.bundle.journal
-        number = 1 + sum(event["event"] == "cell_started" and event["cell"] == cell.id for event in journal.read(log))
+        number = self.attempts[cell.id] = self.attempts[cell.id] + 1
         journal.append(log, "cell_started", cell=cell.id, attempt=number)
         started = time.monotonic()
         made = Attempt(Judged("harness_error", self.unfit)) if self.unfit else attempt.make(self._order(cell, number))

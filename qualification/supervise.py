@@ -157,6 +157,8 @@ def discard(scratch: Path) -> None:
 
 def anonymous(text: str, names: Mapping[str, str]) -> str:
     """``text`` with a name in place of each path; of two that begin alike the longer one counts."""
+    if not names:
+        return text
     paths = "|".join(re.escape(path) for path in sorted(names, key=len, reverse=True))
     return re.sub(rf"({paths})(?![\w-])", lambda found: names[found[0]], text)
 

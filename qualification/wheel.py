@@ -18,15 +18,14 @@ def check_installed(wheel: Path, python: Path) -> None:
     for name, content in shipped.items():
         installed = site / name
         if not installed.is_file():
-            raise EnvironmentUnfitError(
-                f"{wheel.name} holds {name}, and {site} does not; install the wheel into this environment"
-            )
+            raise EnvironmentUnfitError(f"{wheel.name} holds {name}, and the environment does not; install the wheel into it")
         if installed.read_bytes() != content:
-            raise EnvironmentUnfitError(f"{installed} differs from the same file in {wheel.name}; install the wheel anew")
+            raise EnvironmentUnfitError(f"{name} is not as in {wheel.name}; install the wheel anew")
     for package in sorted({name.partition("/")[0] for name in shipped if "/" in name}):
         for file in sorted((site / package).rglob("*")):
             if file.is_file() and "__pycache__" not in file.parts and file.relative_to(site).as_posix() not in shipped:
-                raise EnvironmentUnfitError(f"{file} is in no file list of {wheel.name}; make the environment anew")
+                name = file.relative_to(site).as_posix()
+                raise EnvironmentUnfitError(f"the environment holds {name}, and {wheel.name} does not; make the environment anew")
 
 
 def _contents(wheel: Path) -> dict[str, bytes]:
@@ -35,11 +34,11 @@ def _contents(wheel: Path) -> dict[str, bytes]:
             names = [name for name in archive.namelist() if not name.endswith("/") and ".dist-info/" not in name]
             return {name: archive.read(name) for name in names}
     except (OSError, zipfile.BadZipFile) as error:
-        raise EnvironmentUnfitError(f"{wheel} cannot be read as a wheel ({error}); build it anew") from error
+        raise EnvironmentUnfitError(f"{wheel.name} cannot be read as a wheel ({error}); build it anew") from error
 
 
 def _site_packages(python: Path) -> Path:
     found = sorted(python.parent.parent.glob("lib/python3.*/site-packages"))
     if not found:
-        raise EnvironmentUnfitError(f"{python} is not in a virtual environment, so what it holds cannot be checked")
+        raise EnvironmentUnfitError(f"{python.name} is not in a virtual environment, so what it holds cannot be checked")
     return found[0]

@@ -45,6 +45,22 @@ def test_events_come_back_in_order_with_what_they_said(tmp_path: Path) -> None:
     assert (events[2]["event"], events[2]["cell"], events[2]["attempt"]) == ("cell_started", "cell-2", 2)
 
 
+@pytest.mark.parametrize("length", [10, 70_000, 300_000])
+@pytest.mark.parametrize("torn", [b"", b'{"seq": 3, "prev"', b"x" * 200_000])
+def test_the_chain_goes_on_after_an_event_of_any_length_and_a_torn_line(tmp_path: Path, length: int, torn: bytes) -> None:
+    path = tmp_path / "journal.jsonl"
+    _begin(path, 2)
+    journal.append(path, "cell_gated", cell="a", code="ram", sentence="x" * length, pays="")
+    with path.open("ab") as file:
+        file.write(torn)
+
+    journal.append(path, "cell_started", cell="a", attempt=1)
+
+    events = journal.read(path)
+    assert [event["seq"] for event in events] == [0, 1, 2, 3]
+    assert len(events[2]["sentence"]) == length
+
+
 def test_each_line_holds_the_hash_of_the_line_before(written: list[bytes]) -> None:
     previous = [json.loads(line)["prev"] for line in written]
 

@@ -68,21 +68,21 @@ def test_bytecode_other_packages_and_the_installers_notes_do_not_count(environme
 def test_a_file_that_is_missing_is_named(environment: Environment, name: str) -> None:
     (environment.site / name).unlink()
 
-    with pytest.raises(EnvironmentUnfitError, match=f"holds {name}, and .*site-packages does not; install the wheel"):
+    with pytest.raises(EnvironmentUnfitError, match=f"holds {name}, and the environment does not; install the wheel"):
         environment.check()
 
 
 def test_a_file_with_one_other_byte_is_named(environment: Environment) -> None:
     environment.put("mlxk/__init__.py", b'__version__ = "2.0.1"\n')
 
-    with pytest.raises(EnvironmentUnfitError, match=r"mlxk/__init__\.py differs from the same file in mlxk-2\.0\.0"):
+    with pytest.raises(EnvironmentUnfitError, match=r"mlxk/__init__\.py is not as in mlxk-2\.0\.0"):
         environment.check()
 
 
 def test_a_file_of_another_release_that_was_left_behind_is_named(environment: Environment) -> None:
     environment.put("mlxk/data/left_behind.py", b"")
 
-    with pytest.raises(EnvironmentUnfitError, match=r"left_behind\.py is in no file list of mlxk-2\.0\.0"):
+    with pytest.raises(EnvironmentUnfitError, match=r"holds mlxk/data/left_behind\.py, and mlxk-2\.0\.0"):
         environment.check()
 
 
