@@ -11,6 +11,10 @@ import peers
 from qualification.mint import store
 
 
+ROOT = peers.ROOT
+"""The checkout."""
+
+
 @dataclass(frozen=True, slots=True)
 class Session:
     """``rounds`` is how many pairs a figure wants; a dear one may take fewer, a cheap one more."""
