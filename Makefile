@@ -19,6 +19,6 @@ clean:          ; rm -rf .venv .nox build dist
 $(NOX): qualification/constraints.txt Makefile
 	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 10) or sys.exit("$(PYTHON) is Python %d.%d; this needs 3.10 or newer: make PYTHON=python3.12" % sys.version_info[:2])'
 	$(PYTHON) -m venv .venv
-	.venv/bin/python -m pip install -qq --disable-pip-version-check -c qualification/constraints.txt jinja2 jsonschema nox psutil pyyaml
+	.venv/bin/python -m pip install -qq --disable-pip-version-check -c qualification/constraints.txt jinja2 jsonschema nox psutil pyyaml rich
 	-@.venv/bin/python -m pip install -qq --disable-pip-version-check -c qualification/constraints.txt uv
 	@touch $@

@@ -1,5 +1,5 @@
 # /// script
-# dependencies = ["jinja2>=3.1", "jsonschema>=4.23", "nox>=2025.5.1", "psutil>=6", "pyyaml>=6.0.2"]
+# dependencies = ["jinja2>=3.1", "jsonschema>=4.23", "nox>=2025.5.1", "psutil>=6", "pyyaml>=6.0.2", "rich>=13.9"]
 # ///
 """Environments and named sessions only: what happens in them is in ``qualification``."""
 

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from qualification import bundle, inputs, matrix, planning, runner, settings
+from qualification import bundle, history, inputs, machine, matrix, planning, progress, runner, settings
 from qualification.errors import QualificationError
 from qualification.hub import command as hub
 from qualification.mint import command as mint
@@ -89,21 +89,20 @@ def _parser() -> argparse.ArgumentParser:
 
 def _run(arguments: argparse.Namespace) -> int:
     found = bundle.find(arguments.bundle)
-    runner.run(
-        runner.Job(
-            bundle=found,
-            project=arguments.project.resolve(),
-            environment=arguments.environment,
-            python=arguments.python.absolute() if arguments.python else None,
-            unfit=arguments.unfit,
-            absent=arguments.absent,
-            wheel=arguments.wheel,
-            only=tuple(arguments.only),
-            resume=arguments.resume,
-            changed=_changes(bundle.load_plan(found), arguments),
-        ),
-        tell=lambda line: print(line, flush=True),
+    job = runner.Job(
+        bundle=found,
+        project=arguments.project.resolve(),
+        environment=arguments.environment,
+        python=arguments.python.absolute() if arguments.python else None,
+        unfit=arguments.unfit,
+        absent=arguments.absent,
+        wheel=arguments.wheel,
+        only=tuple(arguments.only),
+        resume=arguments.resume,
+        changed=_changes(bundle.load_plan(found), arguments),
     )
+    with progress.watching(history.read(found.root.parent).seconds, machine.observe().cores) as watch:
+        runner.run(job, watch)
     return 0
 
 

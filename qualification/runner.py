@@ -19,6 +19,7 @@ from qualification.errors import EnvironmentUnfitError, UsageError, nearest
 from qualification.outcome import Judged
 from qualification.plan import Cell, Plan
 from qualification.portfolio import Capacity
+from qualification.progress import Watch
 from qualification.units import format_bytes, format_seconds
 
 
@@ -45,19 +46,19 @@ class Job:
     starter: int = field(default_factory=os.getppid)
 
 
-def run(job: Job, tell: Callable[[str], None]) -> None:
+def run(job: Job, watch: Watch) -> None:
     """Accounts for every cell of the job's environment: each is gated with its reason, or run and named by its outcome.
 
     Cells that need no model run beside each other, one on each core; then the others, one after another, because models share
-    one memory. ``tell`` gets each cell's name when it begins, and what became of it when it is over, for a person to read.
+    one memory. ``watch`` is told of each cell when it begins, and what became of it when it is over.
     """
     if changed := job.changed():
         raise UsageError(f"changed since the plan was made: {', '.join(changed)}; `make qualify` plans anew")
     with bundle.claimed(job.bundle):
-        _run(job, tell)
+        _run(job, watch)
 
 
-def _run(job: Job, tell: Callable[[str], None]) -> None:
+def _run(job: Job, watch: Watch) -> None:
     planned = bundle.load_plan(job.bundle)
     if job.environment not in planned.environments:
         raise UsageError(f"{job.environment} is no environment of this plan{nearest(job.environment, planned.environments)}")
@@ -71,7 +72,8 @@ def _run(job: Job, tell: Callable[[str], None]) -> None:
     unfit = job.unfit or _unfit(job)
     capacity = _capacity(job, planned, None if unfit or not any(cell.model for cell in todo) else job.python)
     missing = needs.missing(need for cell in todo for need in cell.needs)
-    accountant = _Accountant(job, planned, selected, unfit, tell, events[0]["at"][:10], capacity, missing, attempts)
+    accountant = _Accountant(job, planned, selected, unfit, watch, events[0]["at"][:10], capacity, missing, attempts)
+    watch.planned(todo)
     accountant.account_beside([cell for cell in todo if cell.cpu])
     for cell in todo:
         if not cell.cpu:
@@ -86,7 +88,7 @@ class _Accountant:
     planned: Plan
     selected: frozenset[str] | None
     unfit: str
-    tell: Callable[[str], None]
+    watch: Watch
     day: str
     capacity: Capacity
     missing: Mapping[Need, str]
@@ -108,14 +110,14 @@ class _Accountant:
         """Gates or attempts one cell, journals what became of it, and says so in a few words."""
         decision = gate.decide(cell, self._facts(cell))
         if decision.runs:
-            self.tell(f"{cell.id} ...")
-            self.tell(f"{cell.id}: {self._attempt(cell)}")
+            self.watch.began(cell)
+            self.watch.ended(cell, *self._attempt(cell))
             return
         refusal = {"code": decision.code, "sentence": decision.sentence, "pays": decision.pays}
         journal.append(self.job.bundle.journal, "cell_gated", cell=cell.id, **refusal)
-        self.tell(f"{cell.id}: not here: {decision.sentence}")
+        self.watch.ended(cell, "not here", f": {decision.sentence}")
 
-    def _attempt(self, cell: Cell) -> str:
+    def _attempt(self, cell: Cell) -> tuple[str, str]:
         log = self.job.bundle.journal
         number = self.attempts[cell.id] = self.attempts[cell.id] + 1
         journal.append(log, "cell_started", cell=cell.id, attempt=number)
@@ -136,8 +138,9 @@ class _Accountant:
             tests={"collected": made.collected, "recorded": len(made.tests), "sha256": records.digest(made.tests)},
             log=self.job.bundle.log(cell.id, number).relative_to(self.job.bundle.root).as_posix(),
         )
-        facts = f"{len(made.tests)} tests, {format_seconds(duration_s)}, {format_bytes(made.peak_bytes)}"
-        return f"{made.judged.outcome} ({facts})" + (f": {made.judged.reason}" if made.judged.reason else "")
+        counted = "1 test" if len(made.tests) == 1 else f"{len(made.tests)} tests"
+        facts = f"{counted}, {format_seconds(duration_s)}, {format_bytes(made.peak_bytes)}"
+        return made.judged.outcome, f" ({facts})" + (f": {made.judged.reason}" if made.judged.reason else "")
 
     def _order(self, cell: Cell, number: int) -> Order:
         assert self.job.python is not None, "the gate lets no cell through without an interpreter"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from figures import Row
@@ -32,6 +32,16 @@ def measure(session: Session) -> Iterator[Row]:
     yield Row("a cell with one empty test", "s", ours, "the same under pytest", theirs)
 
 
+class Silence:
+    """Nobody watches."""
+
+    def planned(self, cells: Sequence[plan.Cell]) -> None: ...
+
+    def began(self, cell: plan.Cell) -> None: ...
+
+    def ended(self, cell: plan.Cell, word: str, sentence: str) -> None: ...
+
+
 def _project(project: Path) -> Path:
     (project / "tests").mkdir(parents=True)
     (project / "tests/test_one.py").write_text("def test_one():\n    pass\n", encoding="utf-8")
@@ -49,4 +59,4 @@ def _cell(project: Path) -> Callable[[], object]:
     planned = plan.expand(one, [], one.tiers[0].name, inputs)
     begun = bundle.begin(project / "reports", plan.freeze(planned), planned.matrix, machine.observe())
     job = runner.Job(bundle=begun, project=project, environment=planned.environments[0], python=Path(sys.executable))
-    return lambda: runner.run(job, tell=lambda _line: None)
+    return lambda: runner.run(job, Silence())
