@@ -80,11 +80,11 @@ class Build:
 class Run:
     """A run of a plan as the runner writes it: a journal and test records in real files."""
 
-    def __init__(self, folder: Path, planned: Plan) -> None:
+    def __init__(self, folder: Path, planned: Plan, name: str = "run-1") -> None:
         self.plan = planned
         self.journal, self.tests = folder / "journal.jsonl", folder / "tests.jsonl"
         self.plan_sha256 = hashlib.sha256(plan.freeze(planned)).hexdigest()
-        journal.append(self.journal, "run_started", run="run-1", plan_sha256=self.plan_sha256)
+        journal.append(self.journal, "run_started", run=name, plan_sha256=self.plan_sha256)
 
     def gated(self, cell: str, code: str = "ram") -> None:
         journal.append(self.journal, "cell_gated", cell=cell, code=code, sentence="it is too large", pays="a larger machine")
@@ -172,4 +172,4 @@ def build() -> Build:
 @pytest.fixture
 def begin(tmp_path: Path) -> Any:
     """``begin(plan)`` is a run of that plan, begun; ``begin(plan, folder)`` one that is written down elsewhere."""
-    return lambda planned, folder=tmp_path: Run(folder, planned)
+    return lambda planned, folder=tmp_path, name="run-1": Run(folder, planned, name)
