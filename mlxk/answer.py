@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 
 from mlxk.reasoning import Kind, Part, Splitter
 from mlxk.stop import StopMatcher
@@ -19,6 +19,7 @@ class Answer:
         self._splitter = splitter
         self._matchers = {"reasoning": StopMatcher(ends), "answer": StopMatcher((*ends, *stops))}
         self._kind: Kind | None = None
+        self._stopped = False
 
     @property
     def complete(self) -> bool:
@@ -29,27 +30,25 @@ class Answer:
         """How many characters of the text so far wait for what comes next."""
         return self._splitter.held + sum(matcher.held for matcher in self._matchers.values())
 
-    def push(self, text: str) -> Iterator[Part]:
+    def push(self, text: str) -> list[Part]:
         return self._matched(self._splitter.push(text))
 
-    def finish(self) -> Iterator[Part]:
-        yield from self._matched(self._splitter.finish())
-        yield from self._flush()
+    def finish(self) -> list[Part]:
+        return [*self._matched(self._splitter.finish()), *self._flush()]
 
-    @property
-    def _stopped(self) -> bool:
-        return any(matcher.matched for matcher in self._matchers.values())
-
-    def _matched(self, parts: list[Part]) -> Iterator[Part]:
+    def _matched(self, parts: list[Part]) -> list[Part]:
+        passed: list[Part] = []
         for part in parts:
             if part.kind != self._kind:
-                yield from self._flush()
+                passed += self._flush()
                 self._kind = part.kind
-            if self._stopped:
-                return
-            if text := self._matchers[part.kind].push(part.text):
-                yield Part(part.kind, text)
+            if not self._stopped:
+                passed += self._passed(part.kind, self._matchers[part.kind].push(part.text))
+        return passed
 
-    def _flush(self) -> Iterator[Part]:
-        if self._kind is not None and (text := self._matchers[self._kind].finish()):
-            yield Part(self._kind, text)
+    def _flush(self) -> list[Part]:
+        return [] if self._kind is None else self._passed(self._kind, self._matchers[self._kind].finish())
+
+    def _passed(self, kind: Kind, text: str) -> list[Part]:
+        self._stopped = self._stopped or self._matchers[kind].matched
+        return [Part(kind, text)] if text else []
