@@ -132,6 +132,7 @@ def lint(session: nox.Session) -> None:
 def bench(session: nox.Session) -> None:
     """The figures that this project promises, each as a ratio measured side by side."""
     _install_wheel(session, _build(session), "-c", str(CONSTRAINTS))
+    _install(session, "matplotlib", "uv")
     session.run("python", str(ROOT / "benchmarks" / "bench.py"), *session.posargs)
 
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 from dataclasses import dataclass
 from typing import Literal
+
+from qualification.performance import signed_rank
 
 Unit = Literal["s", "ms", "MB", "tokens/s", "requests/s", "bytes", "count"]
 
@@ -50,6 +53,15 @@ class Row:
         return statistics.median(mine / other for mine, other in zip(self.ours, self.theirs, strict=True))
 
     @property
+    def interval(self) -> tuple[float, float] | None:
+        """Where the ratio lies with 95 % confidence; None for fewer than six pairs, or what is not above zero."""
+        if len(self.ours) < 6 or min(*self.ours, *self.theirs) <= 0:
+            return None
+        logs = [math.log(mine / other) for mine, other in zip(self.ours, self.theirs, strict=True)]
+        found = signed_rank.estimate(logs[:200], error=0.025)
+        return math.exp(found.low), math.exp(found.high)
+
+    @property
     def difference(self) -> float:
         """Ours less theirs in ``unit``, as the median over the pairs."""
         return statistics.median(mine - other for mine, other in zip(self.ours, self.theirs, strict=True))
@@ -58,6 +70,11 @@ class Row:
     def figure(self) -> float:
         """The median of ours, in ``unit``."""
         return statistics.median(self.ours)
+
+    @property
+    def reference_figure(self) -> float:
+        """The median of theirs, in ``unit``."""
+        return statistics.median(self.theirs)
 
     @property
     def met(self) -> bool | None:

@@ -10,7 +10,6 @@ import peers
 
 from qualification.mint import store
 
-
 ROOT = peers.ROOT
 """The checkout."""
 

@@ -11,9 +11,10 @@ import json
 import math
 import random
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from qualification.performance.sequential import Rules, decide
 
@@ -45,11 +46,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures to this file too")
     arguments = parser.parse_args()
-    lines = [
-        line(noise, slowdown, arguments.releases, random.Random(f"{arguments.seed} {noise.name} {slowdown}"))
-        for noise in NOISES
-        for slowdown in SLOWDOWNS
-    ]
+    lines = simulate(arguments.releases, arguments.seed)
     print(f"{'noise':26}{'slower by':>10}{'FAIL':>8}{'PASS':>8}{'not known':>11}{'pairs':>7}{'baseline + 20 % alarms':>24}")
     for each in lines:
         print(
@@ -60,7 +57,28 @@ def main() -> None:
         arguments.json.write_text(json.dumps(lines, indent=1) + "\n", encoding="utf-8")
 
 
-def line(noise: Noise, slowdown: float, releases: int, chance: random.Random) -> dict[str, str | float]:
+def simulate(releases: int = 600, seed: int = 1) -> list[dict[str, Any]]:
+    """One line for each kind of noise and each slowdown."""
+    return [
+        line(noise, slowdown, releases, random.Random(f"{seed} {noise.name} {slowdown}"))
+        for noise in NOISES
+        for slowdown in SLOWDOWNS
+    ]
+
+
+def for_markdown(lines: Sequence[Mapping[str, Any]]) -> str:
+    header = (
+        "| noise | slower by | FAIL | PASS | not known | pairs | alarms of a baseline + 20 % |\n|---|---|---|---|---|---|---|"
+    )
+    told = [
+        f"| {each['noise']} | {each['slowdown']:.0%} | {each['FAIL']:.1%} | {each['PASS']:.1%} | {each['INCONCLUSIVE']:.1%} "
+        f"| {each['pairs']:.1f} | {each['baseline_alarms']:.1%} |"
+        for each in lines
+    ]
+    return "\n".join((header, *told))
+
+
+def line(noise: Noise, slowdown: float, releases: int, chance: random.Random) -> dict[str, Any]:
     """Shares of ``releases`` simulated comparisons that end in each answer."""
     rules = Rules()
     answers: Counter[str] = Counter()

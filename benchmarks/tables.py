@@ -32,15 +32,17 @@ def _cells(row: Row) -> tuple[str, ...]:
         row.what,
         amount(row.figure, row.unit),
         row.reference,
-        amount(_median_of_reference(row), row.unit),
-        f"{row.ratio:.2f} x",
+        amount(row.reference_figure, row.unit),
+        _ratio(row),
         _bar(row),
         mark,
     )
 
 
-def _median_of_reference(row: Row) -> float:
-    return Row(row.what, row.unit, row.theirs, row.reference, row.ours).figure
+def _ratio(row: Row) -> str:
+    """``1.03 x [1.01, 1.05]``, without the interval where the pairs are too few for one."""
+    interval = f" [{row.interval[0]:.2f}, {row.interval[1]:.2f}]" if row.interval else ""
+    return f"{row.ratio:.2f} x{interval}"
 
 
 def _bar(row: Row) -> str:
