@@ -165,7 +165,7 @@ class _Fetching:
 
     def _receive(self, file: RemoteFile, incomplete: Path) -> bool:
         """Fetch into the file, going on where it ends; whether the content is what it should be, as far as it was not stopped."""
-        with incomplete.open("ab+") as out:
+        with incomplete.open("ab+", buffering=0) as out:  # what a killed process has in its own memory is lost
             if out.tell() > file.size:
                 out.truncate(0)
             taken = _Taken(out, file)
@@ -218,8 +218,9 @@ class _Taken:
             self.bytes += len(piece)
 
     def take(self, piece: bytes) -> None:
-        self._out.write(piece)
-        self._out.flush()  # a process that is killed loses what is still in its own memory
+        rest = piece
+        while rest:  # without a buffer, a file may take less than it is given
+            rest = rest[self._out.write(rest) :]
         self.digest.update(piece)
         self.bytes += len(piece)
 

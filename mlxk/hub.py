@@ -12,8 +12,8 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from types import ModuleType
 from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.parse import quote
 
 from mlxk import settings
 from mlxk.errors import AccessDenied, DownloadFailed, HubUnavailable, ModelNotFound, RevisionNotFound, UploadFailed
@@ -95,26 +95,34 @@ class Hub:
     # What is read
 
     def model(self, name: str, revision: str | None = None) -> Remote:
-        info = self._ask(lambda: self._api.model_info(name, revision=revision, timeout=self._read_s), name, revision)
-        if getattr(info, "disabled", False):
+        at = f"/revision/{quote(revision, safe='')}" if revision is not None else ""
+        with self._translated(name, revision):
+            info = self._get(f"{self.endpoint}/api/models/{name}{at}").json()
+            found = Remote(info["id"], info["sha"], bool(info.get("gated")), bool(info.get("private")))
+        if info.get("disabled"):
             raise AccessDenied(f"The Hub has disabled {name}: nobody can download it.")
-        if not isinstance(info.sha, str):
-            raise HubUnavailable(f"{self.endpoint} answers for {name}, but not as a Hub does.")
-        return Remote(info.id, info.sha, bool(info.gated), bool(info.private))
+        return found
 
     def files(self, name: str, commit: str) -> tuple[RemoteFile, ...]:
-        found = self._ask(lambda: list(self._api.list_repo_tree(name, recursive=True, revision=commit)), name, commit)
-        files: list[Any] = [entry for entry in found if hasattr(entry, "blob_id")]
-        return tuple(RemoteFile(file.path, file.size, file.blob_id, file.lfs.sha256 if file.lfs else None) for file in files)
+        found: list[RemoteFile] = []
+        page: str | None = f"{self.endpoint}/api/models/{name}/tree/{commit}?recursive=true&expand=false"
+        with self._translated(name, commit):
+            while page is not None:
+                answer = self._get(page)
+                found += [_file(entry) for entry in answer.json() if entry["type"] == "file"]
+                page = answer.links.get("next", {}).get("url")
+        return tuple(found)
 
     def commits(self, name: str) -> list[str]:
         """The hashes of the default branch, the newest first."""
-        return [commit.commit_id for commit in self._ask(lambda: self._api.list_repo_commits(name), name)]
+        with self._translated(name, None):
+            return [commit["id"] for commit in self._get(f"{self.endpoint}/api/models/{name}/commits/main").json()]
 
     def check_access(self, name: str, commit: str, path: str) -> None:
         """Whether files may be downloaded, which the Hub tells of gated models only when a file is asked for."""
-        url = self._file_url(name, commit, path)
-        self._ask(lambda: self._raise_for_status(self._session.head(url, headers=self._headers)), name, commit)
+        with self._translated(name, commit):
+            answer = self._session.head(self._file_url(name, commit, path), headers=self._headers, follow_redirects=False)
+            _raise_for_status(answer)
 
     @contextlib.contextmanager
     def read(self, name: str, commit: str, path: str, start: int = 0) -> Iterator[Body]:
@@ -124,9 +132,10 @@ class Hub:
         with self._translated(name, commit), request as response:
             if response.status_code >= 400:
                 response.read()
-            self._raise_for_status(response)
+            _raise_for_status(response)
             begins = start if response.status_code == 206 else 0
-            yield Body(begins, response.iter_bytes())
+            packed = "content-encoding" in response.headers
+            yield Body(begins, response.iter_bytes() if packed else response.iter_raw())
 
     # What is written
 
@@ -154,64 +163,53 @@ class Hub:
     # How it is asked
 
     @cached_property
-    def _api(self) -> HfApi:
+    def _session(self) -> Any:
+        """The client's own, with its proxies and certificates."""
         settings.prepare_hub_client()
-        from huggingface_hub import HfApi  # noqa: PLC0415 - takes 0.2 s to import, and is for the network only
+        from huggingface_hub.utils import get_session  # type: ignore[attr-defined]  # noqa: PLC0415 - 0.2 s, for the network only
 
         _limit_waiting()
-        return HfApi(endpoint=self.endpoint, token=self._token or False, library_name="mlxk")
-
-    @property
-    def _session(self) -> Any:
-        _ = self._api
-        from huggingface_hub import get_session  # noqa: PLC0415
-
         return get_session()
+
+    @cached_property
+    def _api(self) -> HfApi:
+        _ = self._session
+        from huggingface_hub import HfApi  # noqa: PLC0415 - another 0.1 s, and only writing needs it
+
+        return HfApi(endpoint=self.endpoint, token=self._token or False, library_name="mlxk")
 
     @cached_property
     def _headers(self) -> dict[str, str]:
         from huggingface_hub.utils import build_hf_headers  # type: ignore[attr-defined]  # noqa: PLC0415
 
-        return build_hf_headers(token=self._token or False, library_name="mlxk")
+        headers: dict[str, str] = build_hf_headers(token=self._token or False, library_name="mlxk")
+        return headers
 
-    @property
-    def _read_s(self) -> float:
-        return _read_limit_s()
+    def _get(self, url: str) -> Any:
+        answer = self._session.get(url, headers=self._headers)
+        _raise_for_status(answer)
+        return answer
 
     def _file_url(self, name: str, commit: str, path: str) -> str:
-        _ = self._api
-        from huggingface_hub import hf_hub_url  # noqa: PLC0415
-
-        return hf_hub_url(name, path, revision=commit, endpoint=self.endpoint)
-
-    def _raise_for_status(self, response: Any) -> None:
-        from huggingface_hub.utils import hf_raise_for_status  # type: ignore[attr-defined]  # noqa: PLC0415
-
-        hf_raise_for_status(response)
-
-    def _ask(self, question: Callable[[], _Answer], name: str, revision: str | None = None) -> _Answer:
-        with self._translated(name, revision):
-            return question()
+        return f"{self.endpoint}/{name}/resolve/{commit}/{quote(path)}"
 
     def _change(self, action: Callable[[], _Answer], name: str, revision: str | None = None) -> _Answer:
         try:
-            return self._ask(action, name, revision)
+            with self._translated(name, revision):
+                return action()
         except HubUnavailable as error:
             raise UploadFailed(error.message) from error
 
     @contextlib.contextmanager
     def _translated(self, name: str, revision: str | None) -> Iterator[None]:
-        """The client's errors as ours. An answer that is no JSON comes from something that is no Hub."""
-        from huggingface_hub.errors import HfHubHTTPError, HFValidationError  # noqa: PLC0415
+        """The client's errors as ours. An answer that is no JSON, or another, comes from something that is no Hub."""
+        from huggingface_hub.errors import HfHubHTTPError  # noqa: PLC0415
 
-        _ = self._api
-        http = _http_library()
+        http = sys.modules[type(self._session).__module__.partition(".")[0]]  # httpx, or what the client has instead of it
         try:
             yield
         except HfHubHTTPError as error:
             raise self._refusal(error, name, revision) from error
-        except HFValidationError as error:
-            raise ModelNotFound(f"{name!r} cannot be a model of the Hub: its name is org/name.") from error
         except http.TimeoutException as error:
             raise HubUnavailable(f"{self.endpoint} did not answer in time. Try again.") from error
         except http.HTTPError as error:
@@ -219,8 +217,9 @@ class Hub:
             raise HubUnavailable(
                 f"The connection to {self.endpoint} failed: {said}. Check the network and HF_ENDPOINT."
             ) from error
-        except (ValueError, RuntimeError) as error:
-            raise HubUnavailable(f"{self.endpoint} does not answer as a Hub does: {str(error).splitlines()[0]}.") from error
+        except (ValueError, RuntimeError, LookupError, TypeError) as error:
+            said = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
+            raise HubUnavailable(f"{self.endpoint} does not answer as a Hub does ({said}).") from error
 
     def _refusal(self, error: Any, name: str, revision: str | None) -> Exception:
         """What the Hub's status means. Without a token, what is missing and what is private look the same."""
@@ -272,11 +271,15 @@ def listening(*, quiet: bool, aloud: bool) -> Iterator[list[str]]:
         logger.handlers = before
 
 
-def _http_library() -> ModuleType:
-    """httpx, or what the client uses of its kind: its errors are of that module."""
-    from huggingface_hub import get_session  # noqa: PLC0415
+def _file(entry: dict[str, Any]) -> RemoteFile:
+    lfs = entry.get("lfs")
+    return RemoteFile(entry["path"], entry["size"], entry["oid"], lfs["oid"] if lfs else None)
 
-    return sys.modules[type(get_session()).__module__.partition(".")[0]]
+
+def _raise_for_status(response: Any) -> None:
+    from huggingface_hub.utils import hf_raise_for_status  # type: ignore[attr-defined]  # noqa: PLC0415
+
+    hf_raise_for_status(response)
 
 
 def _read_limit_s() -> float:
@@ -287,7 +290,7 @@ def _read_limit_s() -> float:
 
 def _limit_waiting() -> None:
     """Give a time limit to every request that the client makes without one."""
-    from huggingface_hub import get_session, set_client_factory  # noqa: PLC0415
+    from huggingface_hub.utils import get_session, set_client_factory  # type: ignore[attr-defined]  # noqa: PLC0415
 
     usual = get_session()
     if _limit in usual.event_hooks["request"]:

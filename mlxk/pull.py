@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,11 +11,12 @@ from mlxk import cache, fetch
 from mlxk.cache import Snapshot
 from mlxk.errors import AmbiguousMatch, HubUnavailable, InvalidName, NotFound, RevisionNotFound
 from mlxk.fetch import Plan
-from mlxk.hub import Hub, Remote
+from mlxk.hub import Hub, Remote, RemoteFile
 from mlxk.library import Library, Model
 
 _PART = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")
 _NAME_MAX = 96
+_WAITED_S = 30  # at most, where the Hub says when to ask again
 _HASH_PREFIX = re.compile(r"[0-9a-fA-F]{4,40}")
 
 
@@ -67,20 +69,27 @@ def here(library: Library, wanted: Wanted) -> Model | None:
 def offered(source: Hub, hub: Path, wanted: Wanted, *, distrust: bool = False) -> Offer:
     """Ask the Hub for everything that must be known first; nothing is written. Raises what ``Hub`` raises.
 
-    A Hub that is busy is asked once more; ``warning`` then says so.
+    A Hub that is busy is asked once more, when it says; ``warning`` then says so.
     """
     warning = None
     try:
-        remote = _remote(source, wanted)
+        remote, files = _asked(source, wanted)
     except HubUnavailable as error:
         warning = error.message
-        remote = _remote(source, wanted)
-    files = source.files(wanted.name, remote.commit)
-    if remote.gated and files:
-        source.check_access(wanted.name, remote.commit, files[0].path)
+        time.sleep(min(error.retry_after_s or 0, _WAITED_S))
+        remote, files = _asked(source, wanted)
     is_commit = wanted.revision is not None and remote.commit.startswith(wanted.revision.lower())
     ref = None if is_commit else wanted.ref
     return Offer(remote, fetch.plan(hub, wanted.name, remote, files, ref, distrust=distrust), warning)
+
+
+def _asked(source: Hub, wanted: Wanted) -> tuple[Remote, tuple[RemoteFile, ...]]:
+    """The commit and its files, once it is sure that they may be downloaded."""
+    remote = _remote(source, wanted)
+    files = source.files(wanted.name, remote.commit)
+    if remote.gated and files:
+        source.check_access(wanted.name, remote.commit, files[0].path)
+    return remote, files
 
 
 def _of_default_branch(hub: Path, name: str) -> Snapshot | None:
