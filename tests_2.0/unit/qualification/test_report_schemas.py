@@ -10,7 +10,7 @@ from typing import Any
 
 import jsonschema
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from qualification import records, schemas
@@ -188,6 +188,7 @@ def _old_records(draw: st.DrawFn) -> dict[str, Any]:
     return {**required, **optional}
 
 
+@settings(max_examples=60)
 @given(_old_records())
 def test_any_old_record_is_valid_when_migrated_and_comes_back_to_the_last_key(old: dict[str, Any]) -> None:
     assert schemas.violations(schemas.EARLIER[old["schema_version"]], old) == []
@@ -221,6 +222,16 @@ def test_of_a_thousand_mutated_records_none_is_written(tmp_path: Path) -> None:
 
     assert written == 0
     assert not path.exists()
+
+
+def test_a_reader_of_many_records_finds_what_a_reader_of_one_finds() -> None:
+    chance = random.Random(20260103)
+    reader = schemas.Reader("report")
+    for _ in range(300):
+        mutated = _mutated(WHOLE, chance)
+
+        assert reader.violations(WHOLE) == []
+        assert reader.violations(mutated) == schemas.violations("report", mutated) != []
 
 
 def _mutated(record: dict[str, Any], chance: random.Random) -> dict[str, Any]:

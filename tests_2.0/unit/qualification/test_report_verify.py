@@ -7,7 +7,6 @@ import hashlib
 import json
 import random
 import shutil
-import time
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -46,7 +45,10 @@ def test_an_untouched_bundle_is_what_it_claims_to_be_whatever_its_verdict(bundle
     assert verified.seal == hashlib.sha256(bundle.manifest.read_bytes()).hexdigest()
 
 
-def test_of_a_thousand_changed_bytes_each_is_found(bundle: Bundle) -> None:
+def test_of_a_thousand_changed_bytes_each_is_found(build: Any, begin: Any, sealed: Any, tmp_path: Path) -> None:
+    run = begin(build.plan(build.cell(A)))
+    run.ran(A, "failed", tests=1, log="logs/a.1.log")
+    bundle = sealed(run, tmp_path / "bundle")
     chance = random.Random(20260102)
     files = sorted(path for path in bundle.root.rglob("*") if path.is_file())
     assert {path.name for path in files} >= {
@@ -238,33 +240,6 @@ def test_the_second_derivation_agrees_with_the_first_on_any_run(
     assert second.word == first.word
     assert second.outcomes == {cell.cell: cell.outcome for cell in first.cells}
     assert second.reasons == Counter((reason.weighs, reason.code) for reason in first.reasons)
-
-
-_LINES = 10_000
-
-
-def test_ten_thousand_records_are_verified_in_under_five_seconds_of_processor_time(
-    build: Any, begin: Any, sealed: Any, tmp_path: Path
-) -> None:
-    run = begin(build.plan(build.cell(A)))
-    rich = {
-        "model": {"id": "org/a", "size_gb": 1.0, "family": "llama", "variant": "a", "framework": "MLX", "quantization": "4bit"},
-        "performance": {"generation_tps": 30.5, "prompt_tps": 300.0, "time_to_first_token_s": 0.1, "prompt_tokens": 3},
-        "environment": {"python": "3.12.1", "dependencies": "locked", "packages": {"mlx": "0.31.2", "mlx-lm": "0.31.3"}},
-        "metadata": {"inference_modality": "text"},
-    }
-    raw = [records.encode(build.record(f"test_a.py::test_{n}", cell=A, attempt=1, **rich)) for n in range(_LINES)]
-    run.tests.write_bytes(b"".join(raw))
-    run.started(A)
-    run.ended(A, "passed", 1, raw)
-    bundle = sealed(run, tmp_path / "bundle")
-
-    before = time.process_time()
-    verified = verify(bundle.root)
-    spent = time.process_time() - before
-
-    assert (verified.findings, verified.records) == ((), _LINES)
-    assert spent < 5
 
 
 def test_what_verifies_shares_nothing_with_the_runner_but_the_schemas() -> None:

@@ -1,0 +1,122 @@
+"""Verifying a bundle of 10,000 records, and the page of a run of 2,000 cells, made and opened in a browser."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+from figures import Row, at_most
+from measuring import LIMIT_S, paired, wall
+from session import Session
+
+from qualification import declared, journal, plan, portfolio, records
+from qualification.bundle import Bundle
+from qualification.report import derived, html
+from qualification.report.run import Run, judge
+from qualification.verify import verify
+
+RECORDS, CELLS = 10_000, 2_000
+TIER = declared.Tier("64gb", 64 << 30, 0.6, 0.7, 4 << 30)
+MACHINE = {"system": "Linux", "processor": "any", "cores": 2, "ram_bytes": 1 << 34}
+
+
+def measure(session: Session) -> Iterator[Row]:
+    with tempfile.TemporaryDirectory() as folder:
+        bundle = _bundle(Path(folder) / "large")
+
+        def whole() -> None:
+            verified = verify(bundle.root)
+            assert verified.holds and verified.records == RECORDS, verified.findings[:3]
+
+        def parse() -> None:
+            assert len([json.loads(line) for line in bundle.tests.read_bytes().splitlines()]) == RECORDS
+
+        ours, floor = paired(max(3, session.rounds // 5), lambda: wall(whole), lambda: wall(parse))
+        yield Row("verify 10,000 records", "s", ours, "json.loads of each", floor, at_most(5.0, of="figure"))
+        yield from _page(session, judge(_bundle(Path(folder) / "small", 10)), Path(folder))
+
+
+def _page(session: Session, told: Run, folder: Path) -> Iterator[Row]:
+    large = _wide(told)
+    page, empty = folder / "page.html", folder / "empty.html"
+    page.write_text(html.render(large), encoding="utf-8")
+    empty.write_text("<!doctype html><title>empty</title>", encoding="utf-8")
+    sizes = (page.stat().st_size / 1e6,)
+    yield Row("page of 2,000 cells", "MB", sizes, "the empty page", (empty.stat().st_size / 1e6,), at_most(1.0, of="figure"))
+    chromium = shutil.which("chromium") or shutil.which("google-chrome")
+    if not chromium:
+        raise FileNotFoundError("there is no chromium here to open the page with")
+
+    def opened(file: Path) -> float:
+        argv = (chromium, "--headless", "--no-sandbox", "--disable-gpu", "--dump-dom", file.as_uri())
+        return wall(lambda: subprocess.run(argv, check=True, capture_output=True, timeout=LIMIT_S))
+
+    ours, floor = paired(max(3, session.rounds // 5), lambda: opened(page), lambda: opened(empty))
+    beyond = tuple(max(0.0, mine - theirs) for mine, theirs in zip(ours, floor, strict=True))
+    yield Row("open that page, beyond an empty one", "s", beyond, "the empty page", floor, at_most(1.0, of="figure"))
+
+
+def _bundle(root: Path, count: int = RECORDS) -> Bundle:
+    """A sealed bundle whose one cell has so many records, each with all that a model test says."""
+    cell = plan.Cell("text[a]", "text", "wet", "blocker", ("tests",), None, 60.0, "3.12", "locked", None, None)
+    inputs = plan.Inputs("0" * 64, "0" * 64, None, "mlxk.whl", "0" * 64)
+    required = plan.Required(("3.12",), (), ("text",), ())
+    frozen = plan.freeze(plan.Plan("large", "Many records.", "64gb", (TIER,), inputs, required, (cell,)))
+    bundle = Bundle(root)
+    bundle.logs.mkdir(parents=True)
+    bundle.plan.write_bytes(frozen)
+    bundle.machine.write_text(json.dumps(MACHINE), encoding="utf-8")
+    raw = [records.encode(_record(number)) for number in range(count)]
+    bundle.tests.write_bytes(b"".join(raw))
+    log = bundle.journal
+    journal.append(log, "run_started", run="run-1", plan_sha256=hashlib.sha256(frozen).hexdigest())
+    journal.append(log, "cell_started", cell=cell.id, attempt=1)
+    facts = {"collected": count, "recorded": count, "sha256": records.digest(raw)}
+    end = {"outcome": "passed", "reason": "", "duration_s": 9.0, "peak_bytes": 1 << 30, "tests": facts, "log": "logs/a.1.log"}
+    journal.append(log, "cell_finished", cell=cell.id, attempt=1, **end)
+    derived.write(bundle, judge(bundle))
+    return bundle
+
+
+def _record(number: int) -> dict[str, object]:
+    return {
+        "schema_version": "1.0.0",
+        "timestamp": "2026-01-02T03:04:05.678Z",
+        "mlx_knife_version": "2.0.0",
+        "test": f"tests_2.0/live/test_a.py::test_{number}",
+        "outcome": "passed",
+        "duration": 1.5,
+        "test_start_ts": 1000.0 + number,
+        "test_end_ts": 1001.5 + number,
+        "run": "run-1",
+        "cell": "text[a]",
+        "attempt": 1,
+        "environment": {"python": "3.12.1", "dependencies": "locked", "packages": {"mlx": "0.31.2", "mlx-lm": "0.31.3"}},
+        "model": {"id": "org/a", "size_gb": 1.0, "family": "llama", "variant": "a", "framework": "MLX", "quantization": "4bit"},
+        "performance": {"generation_tps": 30.5 + number, "prompt_tps": 300.0, "time_to_first_token_s": 0.1, "peak_ram_gb": 2.5},
+        "system_health": {"swap_used_mb": 0.0, "ram_free_gb": 20.0, "zombie_processes": 0, "quality_flags": ["clean"]},
+        "metadata": {"inference_modality": "text"},
+    }
+
+
+def _wide(told: Run) -> Run:
+    """The run with its cell 2,000 times: 250 models in 8 environments."""
+    (cell,), (became,) = told.plan.cells, told.verdict.cells
+    axes = [
+        (portfolio.Model(f"org/model-{number:03d}-4bit", "text", "llama", 1 << 30, "discovered", None), python, dependencies)
+        for number in range(CELLS // 8)
+        for python in ("3.10", "3.11", "3.12", "3.13")
+        for dependencies in ("locked", "latest")
+    ]
+    cells = tuple(
+        replace(cell, id=f"text[{model.model_id},{python},{which}]", model=model, python=python, dependencies=which)
+        for model, python, which in axes
+    )
+    verdicts = tuple(replace(became, cell=each.id) for each in cells)
+    return replace(told, plan=replace(told.plan, cells=cells), verdict=replace(told.verdict, cells=verdicts))
