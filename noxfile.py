@@ -25,6 +25,7 @@ from qualification.errors import MatrixError  # noqa: E402
 from qualification.plan import environment_id  # noqa: E402
 
 CONSTRAINTS = ROOT / "qualification" / "constraints.txt"
+WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
 REPORTS = ROOT / "reports"
 LATEST = REPORTS / "latest"
 WHEELS = ROOT / ".nox" / "wheel"
@@ -126,6 +127,8 @@ def lint(session: nox.Session) -> None:
     session.run("ruff", "format", "--check", ".")
     session.run("mypy")
     session.run("lint-imports")
+    session.run("check-jsonschema", "--builtin-schema", "vendor.github-workflows", *map(str, WORKFLOWS))
+    session.run("zizmor", "--offline", "--no-progress", *map(str, WORKFLOWS))
 
 
 @nox.session
