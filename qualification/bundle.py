@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 
-from qualification import journal, plan
+from qualification import journal, plan, redaction
 from qualification.errors import BundleError, UsageError
 from qualification.machine import Machine
 
@@ -116,6 +116,8 @@ def seal(bundle: Bundle) -> None:
 
     A bundle that is sealed already is checked instead. Raises BundleError where a file differs, is gone, or was added.
     """
+    if not bundle.manifest.exists():
+        _clean_logs(bundle)
     found = {file.relative_to(bundle.root).as_posix(): _sha256(file) for file in _sources(bundle)}
     if not bundle.manifest.exists():
         _write_manifest(bundle, found, {})
@@ -161,6 +163,16 @@ def unseal(bundle: Bundle) -> None:
 def _sources(bundle: Bundle) -> list[Path]:
     named = [bundle.plan, bundle.machine, bundle.journal, bundle.tests, bundle.memory]
     return [file for file in (*named, *sorted(bundle.logs.glob("*"))) if file.is_file()]
+
+
+def _clean_logs(bundle: Bundle) -> None:
+    """What processes print is theirs; a bundle goes to others."""
+    for log in bundle.logs.glob("*"):
+        if log.is_file():
+            written = log.read_bytes().decode("utf-8", errors="surrogateescape")
+            cleaned = redaction.clean(written)
+            if cleaned != written:
+                log.write_bytes(cleaned.encode("utf-8", errors="surrogateescape"))
 
 
 def _sealed(bundle: Bundle) -> dict[str, str]:

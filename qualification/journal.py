@@ -12,7 +12,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
-from qualification import schemas
+from qualification import redaction, schemas
 from qualification.errors import BundleError
 
 _FIRST = "0" * 64
@@ -33,7 +33,7 @@ def append(path: Path, event: str, *, at: str | None = None, **facts: Any) -> No
             "prev": hashlib.sha256(last).hexdigest() if last else _FIRST,
             "at": at or datetime.now(timezone.utc).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
             "event": event,
-            **facts,
+            **{name: redaction.clean(fact) if isinstance(fact, str) else fact for name, fact in facts.items()},
         }
         raw = _written(line)
         wrong = schemas.violations("journal", json.loads(raw))

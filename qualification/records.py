@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
-from qualification import schemas
+from qualification import redaction, schemas
 from qualification.errors import BundleError, QualificationError
 
 
@@ -45,8 +45,8 @@ def _flattened(test: str, sections: Iterable[tuple[str, Any]]) -> Iterator[tuple
 
 
 def encode(record: Mapping[str, Any]) -> bytes:
-    """A record as it stands in a file; half a surrogate pair, which UTF-8 lacks, becomes ``?``."""
-    return (json.dumps(record, ensure_ascii=False, allow_nan=False) + "\n").encode("utf-8", errors="replace")
+    """A record as it stands in a file, without tokens and homes; half a surrogate pair, which UTF-8 lacks, becomes ``?``."""
+    return (redaction.clean(json.dumps(record, ensure_ascii=False, allow_nan=False)) + "\n").encode("utf-8", errors="replace")
 
 
 def append(path: Path, record: Mapping[str, Any]) -> None:

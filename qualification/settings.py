@@ -36,6 +36,11 @@ def search_path() -> list[Path]:
     return [Path(directory) for directory in os.get_exec_path()]
 
 
+def secrets() -> list[str]:
+    """Values of variables that hold a token of the user's."""
+    return [value for name in ("HF_TOKEN", "HUGGINGFACE_HUB_TOKEN", "HUGGING_FACE_HUB_TOKEN") if (value := os.environ.get(name))]
+
+
 def step_summary() -> Path | None:
     """``$GITHUB_STEP_SUMMARY``: the file that GitHub shows on the page of a workflow's run."""
     explicit = os.environ.get("GITHUB_STEP_SUMMARY")

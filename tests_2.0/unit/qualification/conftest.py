@@ -124,6 +124,12 @@ class Run:
         records.append(self.tests, record)
         return self.tests.read_bytes()[before:]
 
+    def told(self, cell: str, **changes: Any) -> bytes:
+        """Appends one test record of the first attempt, and gives the bytes that it added."""
+        before = self.tests.stat().st_size if self.tests.exists() else 0
+        records.append(self.tests, Build.record(cell=cell, attempt=1, **changes))
+        return self.tests.read_bytes()[before:]
+
     def judge(self) -> verdict.Verdict:
         return verdict.judge(self.plan, self.plan_sha256, journal.read(self.journal), records.read(self.tests))
 
@@ -140,7 +146,7 @@ MACHINE = {
 }
 
 
-def seal(run: Run, root: Path, machine: dict[str, Any] | None = None) -> Bundle:
+def seal(run: Run, root: Path, machine: dict[str, Any] | None = None, log: str = "") -> Bundle:
     """The run as a bundle at ``root``, with memory samples and logs, judged as the sub-command ``verdict`` does it."""
     bundle = Bundle(root)
     bundle.logs.mkdir(parents=True)
@@ -150,7 +156,7 @@ def seal(run: Run, root: Path, machine: dict[str, Any] | None = None) -> Bundle:
     bundle.tests.write_bytes(run.tests.read_bytes() if run.tests.exists() else b"")
     events = journal.read(bundle.journal)
     for number, event in enumerate(each for each in events if each["event"] == "cell_finished"):
-        (root / event["log"]).write_text(f"{event['cell']}\n", encoding="utf-8")
+        (root / event["log"]).write_text(f"{event['cell']}\n{log}", encoding="utf-8")
         sample = {"ts": 1000.0 + number, "cell": event["cell"], "tree_bytes": GIB, "available_bytes": 8 * GIB, "load_1": 0.5}
         with bundle.memory.open("a", encoding="utf-8") as file:
             file.write(json.dumps(sample) + "\n")

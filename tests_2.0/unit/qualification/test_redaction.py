@@ -1,0 +1,60 @@
+"""What a bundle tells of the person who made it: nothing."""
+
+from __future__ import annotations
+
+import getpass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from qualification import redaction
+from qualification.verify import verify
+
+TOKEN = "hf_" + "abcdefghijklmnopqrstuvwxyz0123456789"[:34]
+LEAKS = f"File /home/alice/src/a.py, /Users/bob/hub and {Path.home()}/x used {TOKEN} and s3cr3t-of-mine"
+
+
+@pytest.mark.parametrize(
+    ("text", "cleaned"),
+    [
+        ("/home/alice/src/a.py", "~/src/a.py"),
+        ("'/Users/bob'", "'~'"),
+        (f"{Path.home()}/x", "~/x"),
+        (f"token={TOKEN}", "token=<token>"),
+        ("ghp_0123456789abcdefghij", "<token>"),
+        ("sk-proj-0123456789abcdefghij", "<token>"),
+        ("homework, /homestead/x, hf_model and /opt/home", "homework, /homestead/x, hf_model and /opt/home"),
+    ],
+)
+def test_homes_and_tokens_are_replaced_and_nothing_else(text: str, cleaned: str) -> None:
+    assert redaction.clean(text) == cleaned
+
+
+@given(st.text())
+def test_what_is_clean_stays_clean(text: str) -> None:
+    once = redaction.clean(text)
+
+    assert redaction.clean(once) == once
+
+
+def test_no_file_of_a_bundle_holds_a_home_a_user_or_a_token_whatever_tests_and_processes_wrote(
+    build: Any, begin: Any, sealed: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_TOKEN", "s3cr3t-of-mine")
+    run = begin(build.plan(build.cell("text[a]"), build.cell("text[b]")))
+    run.started("text[a]")
+    raw = [run.told("text[a]", reason=LEAKS, metadata={"note": [LEAKS]}, outcome="failed")]
+    run.ended("text[a]", "failed", 1, raw, reason=LEAKS, log="logs/a.1.log")
+    bundle = sealed(run, tmp_path / "bundle", log=LEAKS)
+
+    assert verify(bundle.root).holds
+    files = [path for path in bundle.root.rglob("*") if path.is_file()]
+    assert len(files) > 9
+    secrets = ("alice", "bob", str(Path.home()) + "/", TOKEN, "s3cr3t")
+    assert [(path.name, secret) for path in files for secret in secrets if secret in path.read_text(encoding="utf-8")] == []
+    assert all("~/src/a.py" in path.read_text(encoding="utf-8") for path in files if path.name in ("a.1.log", "tests.jsonl"))
+    user = getpass.getuser()
+    assert f'"{user}"' not in bundle.machine.read_text(encoding="utf-8")
