@@ -4,7 +4,7 @@ NOX = .venv/bin/nox
 export MATRIX ?= release
 export BASE ?=
 
-.PHONY: qualify test lint bench compare plan resume verdict lock clean
+.PHONY: qualify test lint bench compare plan resume verdict report verify lock clean
 qualify: $(NOX) ; $(NOX) -s plan qualify verdict
 test:    $(NOX) ; $(NOX) -s test
 lint:    $(NOX) ; $(NOX) -s lint
@@ -13,6 +13,8 @@ compare: $(NOX) ; $(NOX) -s compare -- $(ARGS)
 plan:    $(NOX) ; $(NOX) -s plan -- $(or $(ARGS),--show)
 resume:  $(NOX) ; $(NOX) -s qualify verdict -- --resume
 verdict: $(NOX) ; $(NOX) -s verdict
+report:  $(NOX) ; .venv/bin/python -m qualification report $(or $(ARGS),show reports/latest)
+verify:  $(NOX) ; .venv/bin/python -m qualification report verify $(or $(ARGS),reports/latest)
 lock:    $(NOX) ; $(NOX) -s lock
 clean:          ; rm -rf .venv .nox build dist
 

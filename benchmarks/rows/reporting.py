@@ -7,7 +7,8 @@ import json
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -37,9 +38,16 @@ def measure(session: Session) -> Iterator[Row]:
         def parse() -> None:
             assert len([json.loads(line) for line in bundle.tests.read_bytes().splitlines()]) == RECORDS
 
-        ours, floor = paired(max(3, session.rounds // 5), lambda: wall(whole), lambda: wall(parse))
-        yield Row("verify 10,000 records", "s", ours, "json.loads of each", floor, at_most(5.0, of="figure"))
+        ours, floor = paired(max(3, session.rounds // 5), lambda: _cpu(whole), lambda: _cpu(parse))
+        yield Row("verify 10,000 records, processor time", "s", ours, "json.loads of each", floor, at_most(5.0, of="figure"))
         yield from _page(session, judge(_bundle(Path(folder) / "small", 10)), Path(folder))
+
+
+def _cpu(action: Callable[[], object]) -> float:
+    """Processor seconds of this process, which other work on the machine disturbs least."""
+    before = time.process_time()
+    action()
+    return time.process_time() - before
 
 
 def _page(session: Session, told: Run, folder: Path) -> Iterator[Row]:
