@@ -7,9 +7,7 @@ import signal
 import pytest
 
 
-@pytest.fixture(scope="session", autouse=True)
-def interruptible_children():
-    """The workers of pytest-xdist ignore Ctrl-C, as a shell's background jobs do, and what they start would inherit that."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup() -> None:
+    """An ignored SIGINT is inherited: from a shell's background job, and from a test before that ran the tool in this process."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
