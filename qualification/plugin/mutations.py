@@ -81,8 +81,9 @@ def _weights(snapshot: Path) -> list[str]:
 
 
 def _indexed(snapshot: Path) -> list[str]:
+    """The shards that the index names, as far as they are there: a copy may have a part of them only."""
     index = json.loads((snapshot / "model.safetensors.index.json").read_bytes())
-    return sorted(set(index["weight_map"].values()))
+    return sorted(name for name in set(index["weight_map"].values()) if (snapshot / name).exists())
 
 
 def _without(snapshot: Path, name: str) -> list[str]:

@@ -1,8 +1,11 @@
-"""``mlxk run``, ``list`` and ``show`` on a real model, as a program calls them: exact text, envelopes and exit codes."""
+"""``mlxk run``, ``list`` and ``show`` on a real model: exact text, envelopes, exit codes, and a person who interrupts."""
 
 from __future__ import annotations
 
 import pytest
+
+from qualification.plugin import subject
+from qualification.plugin.terminal import CTRL_C, CTRL_D, sitting_at
 
 pytestmark = [pytest.mark.live, pytest.mark.live_e2e]
 
@@ -23,6 +26,24 @@ def test_run_reads_stdin_and_tells_text_reason_usage_and_timings_in_json(mlxk, t
     assert not known or (data["response"], data["finish_reason"]) == (known["emoji"].answer, "stop")
     assert data["usage"]["total_tokens"] == data["usage"]["prompt_tokens"] + data["usage"]["completion_tokens"]
     assert data["usage"]["completion_tokens"] <= 100
+
+
+def test_ctrl_c_ends_an_answer_and_the_conversation_goes_on(text_model_info, text_known_answers):
+    longest = max(text_known_answers, key=lambda answer: len(answer.answer) * answer.single_turn, default=None)
+    prompt = longest.prompt if longest else CATS
+
+    with sitting_at([*subject.tool(), "run", text_model_info.model_id, *GREEDY, "--no-reasoning"]) as person:
+        person.sees("You: ")
+        person.type(f"{prompt}\n")
+        person.sees(f"{prompt}\n{longest.answer[:1] if longest else ''}")
+        person.type(CTRL_C)
+        person.sees("You: ")
+        person.type("Hello!\n")
+        person.sees("You: ")
+        person.type(CTRL_D)
+
+        assert person.leaves() == 0
+        assert "Traceback" not in person.seen
 
 
 def test_list_and_show_agree_on_the_model(mlxk, text_model_info):
