@@ -21,7 +21,7 @@ from mlxk.fetch import Plan
 from mlxk.files import write_whole
 from mlxk.workspace import SENTINEL
 
-_TEMPORARY = ".mlxk2_temp_"
+TEMPORARY = ".mlxk2_temp_"
 _MARK = ".mlxk2_temp_cache_sentinel"
 
 
@@ -51,7 +51,7 @@ def check_target(target: Path, hub: Path) -> None:
 def temporary(model: str, target: Path) -> Path:
     """The same for the same model and target, so that what has come is found again."""
     name = hashlib.sha256(f"{model}:{target}".encode("utf-8", "surrogateescape")).hexdigest()[:16]
-    return target.parent / f"{_TEMPORARY}{name}"
+    return target.parent / f"{TEMPORARY}{name}"
 
 
 @contextmanager
@@ -87,7 +87,7 @@ def finish(plan: Plan, target: Path) -> None:
 
 def drop(place: Path) -> None:
     """Delete a temporary folder, if it is one."""
-    if place.name.startswith(_TEMPORARY) and (place / _MARK).is_file():
+    if place.name.startswith(TEMPORARY) and (place / _MARK).is_file():
         shutil.rmtree(place, ignore_errors=True)
 
 

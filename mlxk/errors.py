@@ -3,7 +3,8 @@
     MlxkError
     ├── UsageError                the command line or an option is wrong
     │   ├── InvalidName           nothing can have that name
-    │   └── InvalidTarget         nothing can be put there
+    │   ├── InvalidTarget         nothing can be put there
+    │   └── InvalidArgument       options that contradict each other
     ├── NotFound                  nothing, or more than one thing, has that name
     │   ├── CacheNotFound
     │   ├── ModelNotFound
@@ -15,6 +16,7 @@
     │   ├── PermissionDenied      this user may not read or write there
     │   ├── AccessDenied          the Hub does not let this user have it
     │   ├── TokenMissing          the Hub wants to know who writes
+    │   ├── NotConvertible        no such thing can be made of it
     │   ├── PublicRepository      everybody would see what nobody is to see
     │   ├── LocksPresent          a download is under way
     │   ├── ConfirmationRequired  nobody was there to be asked
@@ -28,6 +30,8 @@
     │   ├── DownloadFailed
     │   │   └── HubUnavailable    it may answer later
     │   ├── CloneFailed
+    │   ├── ConversionFailed
+    │   ├── HealthCheckFailed     what was made is not whole
     │   ├── UploadFailed
     │   ├── BranchCreationFailed
     │   ├── LoadFailed
@@ -68,6 +72,10 @@ class InvalidName(UsageError):
 
 class InvalidTarget(UsageError):
     type = "InvalidTargetError"
+
+
+class InvalidArgument(UsageError):
+    type = "InvalidArgumentError"
 
 
 class NotFound(MlxkError):
@@ -118,6 +126,10 @@ class AccessDenied(Refused):
 
 class TokenMissing(Refused):
     type = "auth_error"
+
+
+class NotConvertible(Refused):
+    type = "not_convertible"
 
 
 class PublicRepository(Refused):
@@ -180,6 +192,14 @@ class HubUnavailable(DownloadFailed):
 
 class CloneFailed(OperationFailed):
     type = "CloneFailedError"
+
+
+class ConversionFailed(OperationFailed):
+    type = "conversion_failed"
+
+
+class HealthCheckFailed(OperationFailed):
+    type = "HealthCheckFailed"
 
 
 class UploadFailed(OperationFailed):

@@ -12,6 +12,7 @@ commands:
   pull MODEL             download a model from the Hub, or go on with what was cut short
   clone MODEL [FOLDER]   download a model into a folder of your own, without touching the cache
   push FOLDER REPO       upload a workspace to a private repository of the Hub
+  convert FOLDER TARGET  a workspace from another: index repaired, or weights quantized
   rm MODEL               delete a model, or with @REVISION one snapshot, from the cache
   run MODEL [PROMPT]     answer a prompt ("-" reads it from stdin); without one, chat on a terminal
   serve                  an OpenAI-compatible server (also: server)
@@ -34,6 +35,7 @@ COMMANDS = {
     "pull": "mlxk.commands.pull",
     "clone": "mlxk.commands.clone",
     "push": "mlxk.commands.push",
+    "convert": "mlxk.commands.convert",
     "rm": "mlxk.commands.rm",
     "run": "mlxk.commands.run",
     "serve": "mlxk.commands.serve",
