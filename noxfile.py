@@ -1,5 +1,5 @@
 # /// script
-# dependencies = ["jinja2>=3.1", "jsonschema>=4.23", "nox>=2025.5.1", "psutil>=6", "pyyaml>=6.0.2", "rich>=13.9"]
+# dependencies = ["jinja2>=3.1.6", "jsonschema>=4.23", "nox>=2025.5.1", "psutil>=6", "pyyaml>=6.0.2", "rich>=13.9"]
 # ///
 """Environments and named sessions only: what happens in them is in ``qualification``."""
 
@@ -227,7 +227,8 @@ def _versions(session: nox.Session, version: str, dependencies: str) -> list[str
         return ["--upgrade"]
     target = Path(session.create_tmp()) / "lowest.txt"
     compile_ = (*_uv(), "pip", "compile", "--quiet", "--resolution", "lowest-direct", "--python-version", version)
-    session.run(*compile_, "--extra", "qualification", "--output-file", str(target), str(ROOT / "pyproject.toml"), external=True)
+    extras = [argument for extra in EXTRAS.split(",") for argument in ("--extra", extra)]
+    session.run(*compile_, *extras, "--output-file", str(target), str(ROOT / "pyproject.toml"), external=True)
     return ["-c", str(target)]
 
 

@@ -6,6 +6,7 @@ import ctypes
 import sys
 import time
 from collections.abc import Iterable
+from functools import cache
 from pathlib import Path
 
 import psutil
@@ -13,6 +14,7 @@ import psutil
 from qualification.units import format_bytes
 
 _UNLIMITED = 1 << 62
+_MEMINFO = Path("/proc/meminfo")
 _CGROUP = Path("/sys/fs/cgroup")
 _MONITOR_SHARE = 0.01
 """Of one core: what measuring may cost. The proportional size of a large process takes milliseconds to read."""
@@ -24,6 +26,7 @@ _PRESSURE_CRITICAL = 4
 """kern.memorystatus_vm_pressure_level on macOS: 1 normal, 2 warning, 4 critical."""
 
 
+@cache
 def total_bytes() -> int:
     """The machine's memory, or a container's limit."""
     return min(psutil.virtual_memory().total, _limit_bytes())
@@ -31,17 +34,32 @@ def total_bytes() -> int:
 
 def available_bytes() -> int:
     """What may be used now, without swapping."""
+    return free()[0]
+
+
+def free() -> tuple[int, int]:
+    """What may be used now without swapping, and what is swapped out; read once for both, as it is read often."""
+    available, swapped = _free_of_machine()
     limit = _limit_bytes()
     inside = max(0, limit - _used_in_cgroup()) if limit < _UNLIMITED else limit
-    return min(psutil.virtual_memory().available, inside)
+    return min(available, inside), swapped
 
 
-def distress(held_bytes: int, limit_bytes: int) -> str:
+def _free_of_machine() -> tuple[int, int]:
+    if sys.platform != "linux":
+        return psutil.virtual_memory().available, psutil.swap_memory().used
+    kib = {name: int(rest.split()[0]) for name, _, rest in (line.partition(":") for line in _MEMINFO.read_text().splitlines())}
+    return kib["MemAvailable"] << 10, (kib["SwapTotal"] - kib["SwapFree"]) << 10
+
+
+def distress(held_bytes: int, limit_bytes: int, available: int | None = None) -> str:
     """Why a cell that holds so much must be stopped: more than a quarter above its need, or a machine at its end; else empty."""
     if limit_bytes and held_bytes > _OUTGROWN * limit_bytes:
         return f"it grew to {format_bytes(held_bytes)}, and its need is {format_bytes(limit_bytes)}"
-    if held_bytes > _GUILTY_SHARE * total_bytes() and (available_bytes() < _FLOOR_SHARE * total_bytes() or _is_critical()):
-        return f"the machine had {format_bytes(available_bytes())} left while it held {format_bytes(held_bytes)}"
+    if held_bytes > _GUILTY_SHARE * total_bytes():
+        left = available_bytes() if available is None else available
+        if left < _FLOOR_SHARE * total_bytes() or _is_critical():
+            return f"the machine had {format_bytes(left)} left while it held {format_bytes(held_bytes)}"
     return ""
 
 

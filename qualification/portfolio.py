@@ -12,7 +12,6 @@ from typing import Any, Literal
 
 from qualification.declared import Modality, Source, Tier
 from qualification.errors import QualificationError, UsageError, nearest
-from qualification.mint import catalog
 
 Origin = Literal["discovered", "fallback", "minted"]
 
@@ -99,6 +98,8 @@ def resolve(source: Source, models: Sequence[dict[str, Any]], families: Sequence
 
 def minted() -> tuple[Model, ...]:
     """Every model that the catalog can mint; nothing is minted by asking."""
+    from qualification.mint import catalog  # noqa: PLC0415 - its recipes take longer to import than a small cell to run
+
     return tuple(
         Model(
             model_id=recipe.model_id,

@@ -13,8 +13,9 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
 import psutil
 
@@ -48,11 +49,11 @@ def collect_adopted(own: int) -> None:
                 os.waitpid(ended.si_pid, 0)
 
 
-def descendants(pid: int | None = None) -> list[psutil.Process]:
+def descendants(pid: int | None = None, known: Mapping[int, psutil.Process] = MappingProxyType({})) -> list[psutil.Process]:
     """Every process below ``pid``, or below this process.
 
     Linux keeps a list of each thread's children, so that nothing of other processes has to be read; where there is none, the
-    parents of all processes are.
+    parents of all processes are. ``known`` are processes found a moment ago, which need not be looked up again.
     """
     pid = pid or os.getpid()
     if not _CHILDREN_OF_THIS_THREAD.exists():
@@ -62,10 +63,11 @@ def descendants(pid: int | None = None) -> list[psutil.Process]:
     found: list[psutil.Process] = []
     left = [pid]
     while left:
-        for child in _children(left.pop()):
+        children = _children(left.pop())
+        left += children
+        for child in children:
             with contextlib.suppress(psutil.NoSuchProcess):
-                found.append(psutil.Process(child))
-                left.append(child)
+                found.append(known.get(child) or psutil.Process(child))
     return found
 
 

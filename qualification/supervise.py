@@ -281,13 +281,16 @@ class _Tree:
         self.peak_bytes = 0
         self.distress = ""
         self._meter = memory.Meter()
+        self._living: dict[int, psutil.Process] = {}
 
     def sample(self, spec: Spec) -> dict[str, Any]:
         """One line of the memory log; bytes, seconds since the epoch."""
-        living = processes.descendants()
+        living = processes.descendants(known=self._living)
+        self._living = {process.pid: process for process in living}
         self.seen.update(living)
         tree_bytes = self._meter.measure(living)
-        if memory.distress(tree_bytes, spec.need_bytes):
+        available_bytes, swap_used_bytes = memory.free()
+        if memory.distress(tree_bytes, spec.need_bytes, available_bytes):
             tree_bytes = self._meter.measure(living, exactly=True)
             self.distress = memory.distress(tree_bytes, spec.need_bytes)
         self.peak_bytes = max(self.peak_bytes, tree_bytes)
@@ -296,8 +299,8 @@ class _Tree:
             spec.cell,
             tree_bytes,
             len(living),
-            memory.available_bytes(),
-            psutil.swap_memory().used,
+            available_bytes,
+            swap_used_bytes,
             round(os.getloadavg()[0], 2),
         )
         return dict(zip(_KEPT_IN_MEMORY_LOG, values, strict=True))

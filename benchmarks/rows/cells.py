@@ -1,16 +1,29 @@
-"""What a supervised cell costs above its test: one empty test in a cell beside the same under pytest alone."""
+"""What watching over a cell costs: above its test, and while it runs."""
 
 from __future__ import annotations
 
+import os
+import resource
 import sys
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from figures import Row
-from measuring import paired, wall, wall_of
+from figures import Row, at_most
+from measuring import cpu_of, paired, wall, wall_of
 from session import Session
 
-from qualification import bundle, machine, matrix, plan, runner
+from qualification import bundle, machine, matrix, plan, processes, runner, supervise
+
+WATCHED_S = 8
+THREE = """
+import subprocess, sys, time
+held = b"x" * (200 << 20)
+child = "held = b'x' * (50 << 20); import time; time.sleep(%s)" % sys.argv[1]
+children = [subprocess.Popen([sys.executable, "-S", "-c", child]) for _ in range(2)]
+for each in children:
+    each.wait()
+"""
 
 MATRIX = """\
 matrix: 1
@@ -27,9 +40,35 @@ require: {{pythons: all, tiers: [this]}}
 
 def measure(session: Session) -> Iterator[Row]:
     project = _project(session.scratch / "project")
-    alone = [session.python, "-m", "pytest", "-q", "-c", project / "pyproject.toml", "--rootdir", project, project / "tests"]
-    ours, theirs = paired(max(5, session.rounds // 3), lambda: wall(_cell(project)), lambda: wall_of(alone))
-    yield Row("a cell with one empty test", "s", ours, "the same under pytest", theirs)
+    plugins = ("-p", "pytest_timeout", "-p", "no:cacheprovider")
+    alone = [session.python, "-m", "pytest", *plugins, "-c", os.devnull, "--rootdir", project, project / "tests"]
+    quiet = {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
+    ours, theirs = paired(max(5, session.rounds // 3), lambda: wall(_cell(project)), lambda: wall_of(alone, **quiet))
+    yield Row("a cell with one empty test", "s", ours, "the same under bare pytest", theirs, at_most(0.05, of="difference"))
+    watched, unwatched = paired(3, lambda: _per_second(session, _watched), lambda: _per_second(session, cpu_of))
+    yield Row(
+        "watching three processes for a second (CPU)", "s", watched, "nobody watches", unwatched, at_most(0.015, of="difference")
+    )
+
+
+def _per_second(session: Session, cpu: Callable[[list[str]], float]) -> float:
+    """Processor seconds for each second that it runs on, its start and its end left out."""
+    short, long = (cpu([str(session.python), "-c", THREE, str(seconds)]) for seconds in (1, 1 + WATCHED_S))
+    return (long - short) / WATCHED_S
+
+
+def _watched(argv: list[str]) -> float:
+    """Processor seconds of a command under supervision, the supervisor's own among them."""
+    with tempfile.TemporaryDirectory() as scratch:
+        paths = {name: str(Path(scratch, name)) for name in ("log", "memory_log", "result")}
+        spec = supervise.Spec(
+            cell="three", argv=tuple(argv), cwd=scratch, environment={processes.TOKEN: scratch}, scratch=scratch, names={},
+            timeout_s=60.0, need_bytes=1 << 40, **paths,
+        )  # fmt: skip
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        supervise.run(spec, Path(scratch, "spec.json"), lambda: False)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
 class Silence:

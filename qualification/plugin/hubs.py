@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 import pytest
 
 from qualification import settings
-from qualification.mint import store
 from qualification.plugin.isolation import IsolatedCache
 
 if TYPE_CHECKING:
@@ -53,6 +52,7 @@ def remote(request: pytest.FixtureRequest, isolated_cache: IsolatedCache, tmp_pa
         yield Remote(model, usual, isolated_cache, None, None)
         return
     from qualification.hub.server import running  # noqa: PLC0415 - bottle and waitress, for the tests that ask for it
+    from qualification.mint import store  # noqa: PLC0415 - likewise
 
     snapshot = store.install(_MINTED, tmp_path / "minted")
     with running(tmp_path / "hub") as hub:

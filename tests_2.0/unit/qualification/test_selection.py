@@ -59,7 +59,8 @@ def project(tmp_path_factory):
 
 def _pytest(root: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "pytest", "-v", "-p", "no:cacheprovider", "-rA", "-W", "ignore", *arguments]
-    environment = {**os.environ, "HF_HOME": str(root / "hf")}
+    usual = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
+    environment = {**usual, "HF_HOME": str(root / "hf")}
     return subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, timeout=60, check=False)
 
 
