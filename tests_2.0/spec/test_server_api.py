@@ -5,7 +5,12 @@ from __future__ import annotations
 import asyncio
 import http.client
 import json
+import os
+import re
+import subprocess
+import sys
 import threading
+from pathlib import Path
 
 import openai
 import pytest
@@ -13,7 +18,7 @@ from jsonschema import Draft202012Validator
 from openai.types import Completion, ErrorObject, Model
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
 
-from mlxk import engines, schemas
+from mlxk import arguments, engines, schemas
 from mlxk.compatibility import MlxLm
 from mlxk.library import Library
 from mlxk.server.app import Policy, make_app
@@ -252,3 +257,28 @@ def test_many_requests_of_the_asynchronous_client_at_once(port):
             return await asyncio.gather(*(client.chat.completions.create(**asked) for _ in range(12)))
 
     assert len({answer.choices[0].message.content for answer in asyncio.run(many())}) == 1
+
+
+DOCUMENT = (Path(__file__).parents[2] / "docs" / "server.md").read_text(encoding="utf-8")
+
+
+def test_every_option_and_variable_of_the_documentation_is_one_of_the_command():
+    parser, _ = arguments.parser_of("serve")
+    options = {option for action in parser._actions for option in action.option_strings}
+    variables = dict.fromkeys(re.findall(r"MLXK2_\w+", DOCUMENT), "7")
+    code = "import json; from mlxk import settings; print(json.dumps(settings.server_defaults()))"
+    environment = {**os.environ, **variables}
+    honoured = json.loads(subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, check=True).stdout)
+
+    assert set(re.findall(r"--[a-z][a-z-]+", DOCUMENT)) <= options
+    assert len(honoured) == len(variables) >= 6
+    assert {f"--{name.replace('_', '-')}" for name in honoured} <= options
+
+
+def test_every_path_and_field_of_the_documentation_is_in_the_description():
+    paths = set(re.findall(r"`(?:GET|POST) (/[\w/.]+)`", DOCUMENT)) | {"/v1/models/{id}"}
+    asked = API["components"]["schemas"]["ChatRequest"]["properties"].keys()
+    told = re.search(r"## What a request may ask\n\n(.*?)\n", DOCUMENT)[1]
+
+    assert paths == set(API["paths"])
+    assert asked - {"messages"} <= {*re.findall(r"`(\w+)", told), "stream_options"}

@@ -6,6 +6,7 @@ import contextlib
 import http.client
 import json
 import logging
+import select
 import socket
 import threading
 import time
@@ -520,6 +521,34 @@ def test_an_oversize_body_is_refused_by_its_declared_length_before_it_is_sent(cl
 
         assert (answer.status, json.loads(answer.read())["error"]["code"]) == (413, "payload_too_large")
         assert answer.getheader("X-Request-Id")
+
+
+FLOOD = b"GET /health HTTP/1.1\r\nHost: localhost\r\n" + b"X-Flood: " + b"x" * 300_000 + b"\r\n\r\n"
+ENDLESS = b"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    ("begun", "more", "status", "code"),
+    [
+        (FLOOD, b"", 431, "headers_too_large"),
+        (ENDLESS, b"10000\r\n" + b" " * 0x10000 + b"\r\n", 413, "payload_too_large"),
+        (b"nonsense\r\n\r\n", b"", 400, "bad_request"),
+    ],
+    ids=["headers", "endless body", "no HTTP"],
+)
+def test_what_waitress_refuses_has_openais_shape_too(client, begun, more, status, code):
+    with socket.create_connection(("127.0.0.1", client.port), timeout=TIMEOUT_S) as raw:
+        with contextlib.suppress(ConnectionError):
+            raw.sendall(begun)
+            for _ in range(2 * MAX_BODY_BYTES // max(1, len(more)) if more else 0):
+                raw.sendall(more)
+                if select.select([raw], [], [], 0)[0]:
+                    break
+        answer = http.client.HTTPResponse(raw)
+        answer.begin()
+
+        assert (answer.status, json.loads(answer.read())["error"]["code"]) == (status, code)
+    assert client.chat("after")[0].status == 200
 
 
 @pytest.mark.parametrize("name", ["localhost", "localhost:1234", "127.0.0.1:80", "[::1]:8000"])
