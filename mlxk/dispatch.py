@@ -73,7 +73,7 @@ def _tell(command: str, code: int, said: str, *, as_json: bool) -> int:
 def _run(command: str, options: list[str], rest: list[str], *, as_json: bool) -> Result | int:
     _check_options(options)
     if command == "mlxk":
-        raise UsageError(f"There is no command {rest[0]!r}. `mlxk --help` lists them." if rest else HELP.rstrip())
+        raise UsageError(_no_command(rest[0]) if rest else HELP.rstrip())
     parser, module = parser_of(command)
     arguments = parser.parse_intermixed_args(rest)
     arguments.json = as_json
@@ -88,6 +88,13 @@ def _split(argv: list[str]) -> tuple[list[str], str, list[str]]:
             name = "serve" if word == "server" else word
             return (argv[:place], name, argv[place + 1 :]) if name in COMMANDS else (argv[:place], "mlxk", argv[place:])
     return argv, "version" if "--version" in argv else "mlxk", []
+
+
+def _no_command(word: str) -> str:
+    from difflib import get_close_matches  # noqa: PLC0415 - for mistakes only
+
+    near = get_close_matches(word, COMMANDS, n=1)
+    return f"There is no command {word!r}. " + (f"Did you mean `mlxk {near[0]}`?" if near else "`mlxk --help` lists them.")
 
 
 def _check_options(options: list[str]) -> None:

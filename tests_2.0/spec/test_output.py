@@ -160,6 +160,11 @@ def test_people_get_the_same_exit_code_with_a_sentence_on_stderr(home, arguments
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.parametrize(("word", "said"), [("shwo", "Did you mean `mlxk show`?"), ("xyzzy", "`mlxk --help` lists them.")])
+def test_a_command_that_is_not_there_is_answered_with_the_nearest(home, word, said):
+    assert mlxk(home, word).stderr == f"mlxk: There is no command {word!r}. {said}\n"
+
+
 def test_json_may_stand_before_the_command(home):
     assert mlxk(home, "--json", "list").stdout == mlxk(home, "list", "--json").stdout
 
