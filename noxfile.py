@@ -225,7 +225,7 @@ def _versions(session: nox.Session, version: str, dependencies: str) -> list[str
         return ["-c", str(CONSTRAINTS)]
     if dependencies == "latest":
         return ["--upgrade"]
-    target = Path(session.create_tmp()) / "lowest.txt"
+    target = Path(session.bin).parent / "lowest.txt"
     compile_ = (*_uv(), "pip", "compile", "--quiet", "--resolution", "lowest-direct", "--python-version", version)
     extras = [argument for extra in EXTRAS.split(",") for argument in ("--extra", extra)]
     session.run(*compile_, *extras, "--output-file", str(target), str(ROOT / "pyproject.toml"), external=True)
