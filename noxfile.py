@@ -134,6 +134,7 @@ def lint(session: nox.Session) -> None:
 @nox.session
 def bench(session: nox.Session) -> None:
     """The figures that this project promises, each as a ratio measured side by side."""
+    _only_one(session)
     _install_wheel(session, _build(session), "-c", str(CONSTRAINTS))
     _install(session, "matplotlib", "uv")
     session.run("python", str(ROOT / "benchmarks" / "bench.py"), *session.posargs)
@@ -142,6 +143,7 @@ def bench(session: nox.Session) -> None:
 @nox.session
 def compare(session: nox.Session) -> None:
     """Says whether the wheel of this checkout is slower than that of ``BASE``, a wheel or a tag."""
+    _only_one(session)
     base = os.environ.get("BASE")
     if not base:
         session.error("what to compare with? `make compare BASE=<wheel|tag>` takes the last release's wheel or its tag")
@@ -253,7 +255,7 @@ def _build(session: nox.Session) -> Path:
 
 
 def _only_one(session: nox.Session) -> None:
-    """One qualification at a time in one checkout: they would share the wheel and ``reports/latest``."""
+    """One qualification or measurement at a time in one checkout: they would share the wheel, and disturb each other."""
     if "lock" not in _held:
         REPORTS.mkdir(exist_ok=True)
         lock = (REPORTS / ".lock").open("w", encoding="utf-8")

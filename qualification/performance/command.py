@@ -30,7 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--base", required=True, help="the wheel of the last release, or its tag")
     parser.add_argument("--project", type=Path, default=Path(), help="the repository that has the tags (default: here)")
     parser.add_argument("--constraints", type=Path, help="the pinned versions that both environments are made with")
-    parser.add_argument("--environments", type=Path, default=Path(".nox/compare"), help="where environments are kept")
+    parser.add_argument("--environments", type=Path, default=Path(".nox/compared"), help="where environments are kept")
     parser.add_argument("--output", type=Path, metavar="FILE", help="write every sample and finding to FILE")
 
 
