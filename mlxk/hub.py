@@ -197,7 +197,7 @@ class Hub:
         try:
             with self._translated(name, revision):
                 return action()
-        except HubUnavailable as error:
+        except DownloadFailed as error:
             raise UploadFailed(error.message) from error
 
     @contextlib.contextmanager
@@ -241,7 +241,7 @@ class Hub:
             after_s = float(waits) if waits.isdecimal() else None
             return HubUnavailable(f"{self.endpoint} answers with status {status} for {name}. Try again later.", after_s)
         said = getattr(error, "server_message", None) or response.headers.get("X-Error-Message") or "no reason given"
-        return UploadFailed(f"The Hub refuses this for {name} (status {status}): {said}.")
+        return DownloadFailed(f"The Hub refuses this for {name} (status {status}): {said}.")
 
 
 def address(name: str) -> str:

@@ -54,21 +54,24 @@ def execute(arguments: argparse.Namespace) -> Result:
         return _checked(arguments, Library.of_user().find(str(folder)))
     if not arguments.private and not arguments.dry_run:
         raise UsageError("Add --private, which says that nobody else is to see it. Nothing was uploaded.")
-    target = Hub.of_user()
-    if not target.has_token:
-        raise TokenMissing("The Hub wants to know who writes. Set HF_TOKEN to a token with write access.")
-    return _Push(arguments, target, wanted.name, folder, push.local_files(folder, push.patterns(folder))).run()
+    try:
+        target = Hub.of_user()
+        if not target.has_token:
+            raise TokenMissing("The Hub wants to know who writes. Set HF_TOKEN to a token with write access.")
+        return _Push(arguments, target, wanted.name, folder).run()
+    except DownloadFailed as error:
+        raise UploadFailed(f"{error.message} Nothing was uploaded.") from error
 
 
 class _Push:
     """One push, from what is on the Hub to what was done about it."""
 
-    def __init__(self, arguments: argparse.Namespace, target: Hub, name: str, folder: Path, files: dict[str, Path]) -> None:
+    def __init__(self, arguments: argparse.Namespace, target: Hub, name: str, folder: Path) -> None:
         self._arguments = arguments
         self._target = target
         self._name = name
-        self._folder = folder
-        self._files = files
+        self._ignored = push.patterns(folder)
+        self._files = push.local_files(folder, self._ignored)
         self._branch: str = arguments.branch
         self._created = False
 
@@ -77,10 +80,8 @@ class _Push:
             remote = self._head()
         except AccessDenied as error:
             raise TokenMissing(error.message) from error
-        except DownloadFailed as error:
-            raise UploadFailed(f"{error.message} Nothing was uploaded.") from error
         there = self._target.files(self._name, remote.commit) if remote is not None else ()
-        difference = push.compare(self._files, there, push.patterns(self._folder))
+        difference = push.compare(self._files, there, self._ignored)
         if self._arguments.dry_run:
             return self._planned(difference, remote)
         if remote is None:

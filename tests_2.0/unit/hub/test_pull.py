@@ -229,6 +229,7 @@ FAULTS = [
     ("ranges-ignored", Fault("ignore_range", f"/cdn/*{FIRST_SHARD}"), True),
     ("info-busy", Fault("status", f"/api/models/{NAME}", times=1, status=503), True),
     ("info-down", Fault("status", f"/api/models/{NAME}", status=503), False),
+    ("info-strange", Fault("status", f"/api/models/{NAME}", status=418), False),
     ("captive-portal", Fault("html", "/api/*"), False),
 ]
 

@@ -242,10 +242,18 @@ def test_somebody_elses_commit_in_between_is_not_overwritten(pushed, person, mod
     assert "theirs.txt" in on_hub(pushed)
 
 
-@pytest.mark.parametrize("path", [f"/api/models/{NAME}/preupload/*", f"/api/models/{NAME}/commit/*"])
-def test_a_hub_that_fails_is_told_and_the_next_push_does_it(pushed, person, model, local_hub, path):
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("POST", f"/api/models/{NAME}/preupload/*"),
+        ("POST", f"/api/models/{NAME}/commit/*"),
+        ("GET", f"/api/models/{NAME}/revision/*"),
+        ("GET", f"/api/models/{NAME}/tree/*"),
+    ],
+)
+def test_a_hub_that_fails_is_told_and_the_next_push_does_it(pushed, person, model, local_hub, method, path):
     (model / "new.txt").write_text("new", encoding="utf-8")
-    local_hub.fail(Fault("status", path, method="POST", times=1, status=400))
+    local_hub.fail(Fault("status", path, method=method, times=1, status=400))
     failed = person.run("push", str(model), NAME, "--private", "--json")
     done = person.run("push", str(model), NAME, "--private", "--json").data
 
