@@ -81,12 +81,15 @@ def _beginning(entry: _Entry, length: int) -> list[Any]:
     cache = copy.deepcopy(entry.cache)
     if surplus := len(entry.tokens) // _TOKEN - length:
         trim_prompt_cache(cache, surplus)
-        each: Any
         for each in cache:
             if type(each) is KVCache:
-                # What is behind the cut would be copied with the first token that is read.
-                each.keys, each.values = (held[..., : each.offset, :] for held in (each.keys, each.values))
+                _let_go(each)
     return cache
+
+
+def _let_go(cache: Any) -> None:
+    """Of the memory behind a cut, which would be copied with the first token that is read."""
+    cache.keys, cache.values = (held[..., : cache.offset, :] for held in (cache.keys, cache.values))
 
 
 def common_tokens(one: bytes, other: bytes) -> int:
