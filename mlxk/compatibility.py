@@ -18,7 +18,7 @@ from mlxk.model import Description
 
 Modality = Literal["text", "vision", "audio"]
 
-ENGINES: frozenset[Modality] = frozenset({"text", "vision"})
+ENGINES: frozenset[Modality] = frozenset({"text", "vision", "audio"})
 """The modalities that this version of mlxk has an engine for."""
 
 _LOADABLE = re.compile(r"model[^/]*\.safetensors")
@@ -142,6 +142,8 @@ def _special(
         yield "Its weights have names that mlx-lm does not load (it loads model*.safetensors)."
     if modality == "audio" and "tekken.json" in contents.files and "tokenizer.json" not in contents.files:
         yield "It has tekken.json and no tokenizer.json, which mlx-audio needs."
+    if modality == "audio" and description.kind != "audio":
+        yield "It hears through mlx-vlm, and this version of mlxk hears through mlx-audio only."
     if modality not in engines:
         yield f"This version of mlxk has no engine for {modality}."
 

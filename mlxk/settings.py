@@ -65,6 +65,11 @@ def exif_context_wanted() -> bool:
     return os.environ.get("MLXK2_VISION_METADATA_CONTEXT", "1") != "0"
 
 
+def segments_wanted() -> bool:
+    """Whether a table of when what was said follows a transcript."""
+    return os.environ.get("MLXK2_AUDIO_SEGMENTS", "") not in ("", "0")
+
+
 def images_at_once() -> int:
     """How many images a model is shown at once, where nobody says; 1 where the variable is no number above it."""
     wanted = os.environ.get("MLXK2_VISION_CHUNK_SIZE", "1")

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
 from mlxk.errors import MediaRefused
 
 MAX_BYTES = 50 << 20
+MAX_SECONDS = 2 * 3600
+"""Decoded, 64 kB each: 460 MB."""
 
 _SIGNS = (
     (0, b"RIFF", "wav"),
@@ -21,7 +24,7 @@ _SIGNS = (
 )
 """Where in a file its first bytes stand, and what they are."""
 
-NEED_FFMPEG = frozenset({"m4a", "ogg", "aiff", "caf", "webm"})
+NEED_FFMPEG = frozenset({"m4a", "aac", "ogg", "aiff", "caf", "webm"})
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -52,6 +55,11 @@ def parse(name: str, data: bytes) -> Sound:
     form = _format(data)
     if form is None:
         raise MediaRefused(f"The recording {name} is none that can be read (WAV, MP3, FLAC; with ffmpeg, M4A, OGG and more).")
+    if form in NEED_FFMPEG and shutil.which("ffmpeg") is None:
+        raise MediaRefused(
+            f"The recording {name} is {form.upper()}, which is read with ffmpeg, and ffmpeg is not installed. "
+            "Install it, or convert the recording to WAV, MP3 or FLAC."
+        )
     return Sound(name, data, form)
 
 
@@ -59,5 +67,6 @@ def _format(data: bytes) -> str | None:
     for at, sign, form in _SIGNS:
         if data[at : at + len(sign)] == sign:
             return form
-    is_frame = len(data) > 1 and data[0] == 0xFF and data[1] & 0xE0 == 0xE0  # 11 set bits begin each frame of MPEG audio
-    return "mp3" if is_frame else None
+    if len(data) < 2 or data[0] != 0xFF or data[1] & 0xE0 != 0xE0:  # 11 set bits begin each frame of MPEG audio
+        return None
+    return "aac" if data[1] & 0x06 == 0 else "mp3"  # then its version, and a layer that AAC leaves 0

@@ -8,12 +8,16 @@ import glob
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from mlxk import exif, images, settings
 from mlxk.chat import Message
 from mlxk.commands.options import whole
-from mlxk.engines import Completion, Usage
+from mlxk.engines import Completion, Timings, Usage
 from mlxk.errors import UsageError
+
+if TYPE_CHECKING:
+    from mlxk.engines.audio import Transcript
 
 DESCRIBE = "Describe the image."
 
@@ -46,6 +50,36 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--chunk", type=whole(1), metavar="N", help="images that are shown to the model at once; 1, or $MLXK2_VISION_CHUNK_SIZE"
     )
+
+    parser.add_argument(
+        "--audio", metavar="FILE", help="a recording to transcribe (WAV, MP3, FLAC; with ffmpeg, M4A, OGG and more)"
+    )
+    parser.add_argument("--language", metavar="LANG", help="what is spoken in the recording, as en or German; default: as heard")
+
+
+def transcribed(transcript: Transcript, load_time_s: float) -> Completion:
+    """A transcript as the answer of a model."""
+    listened = transcript.time_s
+    return Completion(
+        text=transcript.text,
+        reasoning="",
+        finish_reason="stop",
+        usage=Usage(0, transcript.tokens),
+        timings=Timings(
+            load_time_s=load_time_s,
+            time_to_first_token_s=listened,
+            prompt_tps=0.0,
+            generation_tps=transcript.tokens / listened if transcript.tokens else None,
+            peak_memory_gb=transcript.peak_memory_gb,
+        ),
+        end_tokens=(),
+    )
+
+
+def segments(transcript: Transcript) -> str:
+    """When what was said, as a Markdown table."""
+    rows = [f"| {each.start_s:.2f} | {each.end_s:.2f} | {each.text} |" for each in transcript.segments]
+    return "\n".join(["", "", "| Start | End | Text |", "|---|---|---|", *rows])
 
 
 def without_prompt(given: Sequence[str]) -> tuple[list[str], list[str]]:

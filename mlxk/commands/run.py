@@ -5,8 +5,9 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import sys
+from pathlib import Path
 
-from mlxk import interactive, run
+from mlxk import interactive, interrupts, run, settings, sounds
 from mlxk.chat import Message
 from mlxk.commands import media
 from mlxk.commands.options import number, whole
@@ -51,8 +52,14 @@ def _add_sampling(parser: argparse.ArgumentParser) -> None:
 
 
 def execute(arguments: argparse.Namespace) -> Result | int:
+    if arguments.image and arguments.audio:
+        raise UsageError("--image and --audio are for different models. Leave one out.")
     if arguments.image:
         return _look(arguments)
+    if arguments.audio:
+        return _listen(arguments)
+    if arguments.language is not None:
+        raise UsageError("--language is for recordings, and there is no --audio.")
     if arguments.chunk is not None:
         raise UsageError("--chunk is for images, and there is no --image.")
     if arguments.words or arguments.prompt is not None:
@@ -99,6 +106,24 @@ def _look(arguments: argparse.Namespace) -> Result | int:
             write(heading + as_text(completions[-1], reasoning=on_terminal and not arguments.no_reasoning))
             _tell(arguments, completions[-1])
     return Result(_data(arguments, prompt, media.joined(completions, texts)), "") if arguments.json else 0
+
+
+def _listen(arguments: argparse.Namespace) -> Result:
+    """The transcript of a recording; a prompt is what was said before it."""
+    prompt = _prompt(arguments) if arguments.words or arguments.prompt is not None else ""
+    sound = sounds.read(Path(arguments.audio))
+    model = run.admit(Library.of_user(), arguments.model, "audio")
+    engine = run.load_for_speech(model)
+    chosen = 0.0 if arguments.temperature == _DEFAULT.temperature else arguments.temperature
+    transcript = engine.transcribe(sound, arguments.language, prompt, chosen)
+    interrupts.check()
+    completion = media.transcribed(transcript, engine.load_time_s)
+    if arguments.verbose:
+        notice(_report(completion))
+    heard = {"language": transcript.language, "duration_s": transcript.duration_s}
+    parts = [{"start_s": each.start_s, "end_s": each.end_s, "text": each.text} for each in transcript.segments]
+    text = transcript.text + (media.segments(transcript) if settings.segments_wanted() else "")
+    return Result({**_data(arguments, prompt, completion), **heard, "segments": parts}, text)
 
 
 def _converse(arguments: argparse.Namespace) -> int:

@@ -6,13 +6,16 @@ import logging
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 from mlxk import settings
 from mlxk.chat import Message
 from mlxk.compatibility import Modality
 from mlxk.errors import GenerationFailed, MlxkError
 from mlxk.library import Model
+
+if TYPE_CHECKING:
+    from mlxk.engines.audio import AudioEngine
 
 log = logging.getLogger(__name__)
 
@@ -216,6 +219,13 @@ def load(model: Model, modality: Modality = "text") -> Engine:
     from mlxk.engines.text import TextEngine  # noqa: PLC0415 - imports mlx-lm, which takes a second
 
     return TextEngine.load(model)
+
+
+def load_for_speech(model: Model) -> AudioEngine:
+    """Load a speech model that the library admitted. Raises LoadFailed."""
+    from mlxk.engines.audio import AudioEngine  # noqa: PLC0415 - imports mlx-audio, which takes a second
+
+    return AudioEngine.load(model)
 
 
 def leave_thread() -> None:

@@ -7,6 +7,7 @@ from typing import Literal
 
 from qualification.errors import UsageError
 from qualification.mint.families import FAMILIES
+from qualification.mint.hearing import HEARING, KnownSpeech, SpeechRecipe
 from qualification.mint.pathologies import PATHOLOGIES
 from qualification.mint.recipe import KnownAnswer, KnownCompletion, Message, Modality, Recipe
 from qualification.mint.seeing import SEEING, KnownLook, VisionRecipe
@@ -15,12 +16,14 @@ __all__ = [
     "KnownAnswer",
     "KnownCompletion",
     "KnownLook",
+    "KnownSpeech",
     "Message",
     "Recipe",
     "families",
     "known_answers",
     "known_completions",
     "known_looks",
+    "known_speech",
     "pathologies",
     "recipe",
     "recipes",
@@ -30,7 +33,7 @@ __all__ = [
 ]
 
 
-_BEHAVED = (*FAMILIES, *SEEING)
+_BEHAVED = (*FAMILIES, *SEEING, *HEARING)
 _KNOWN = {known.model_id: known for known in (*_BEHAVED, *PATHOLOGIES)}
 
 
@@ -78,6 +81,12 @@ def known_looks(model_id: str) -> tuple[KnownLook, ...]:
     """What a model tells of pictures exactly; empty for a model that has no eyes or was not minted."""
     found = _KNOWN.get(model_id)
     return found.known_looks if isinstance(found, VisionRecipe) else ()
+
+
+def known_speech(model_id: str) -> tuple[KnownSpeech, ...]:
+    """What a model hears exactly; empty for a model that hears nothing or was not minted."""
+    found = _KNOWN.get(model_id)
+    return found.known_speech if isinstance(found, SpeechRecipe) else ()
 
 
 def known_completions(model_id: str) -> tuple[KnownCompletion, ...]:

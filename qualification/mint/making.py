@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from qualification.errors import MintError
+from qualification.mint.hearing import SpeechRecipe
 from qualification.mint.recipe import Recipe
 from qualification.mint.seeing import VisionRecipe
 
@@ -33,6 +34,8 @@ def make(recipe: Recipe, workspace: Path, progress: Progress | None) -> Made:
     """Train a model by its recipe; ``workspace`` is an empty directory that may be written into."""
     if isinstance(recipe, VisionRecipe):
         return _vision(recipe, workspace, progress)
+    if isinstance(recipe, SpeechRecipe):
+        return _speech(recipe, workspace, progress)
     return _text(recipe, workspace, progress)
 
 
@@ -63,3 +66,17 @@ def _vision(recipe: VisionRecipe, workspace: Path, progress: Progress | None) ->
     trained = train_vision.train(recipe, asked, settings, folder, progress)
     files = repository_vision.files(recipe, words, trained, workspace)
     return Made(files, trained.last.number, lambda snapshot: verify_vision.verify(recipe, snapshot))
+
+
+def _speech(recipe: SpeechRecipe, workspace: Path, progress: Progress | None) -> Made:
+    try:
+        from qualification.mint import repository_speech, tokenizer, train_speech, verify_speech  # noqa: PLC0415
+    except ImportError as error:
+        raise MintError(f"{recipe.model_id} is minted with mlx-audio ({error}); install this project's extra `audio`.") from error
+    words = repository_speech.build_tokenizer(recipe)
+    asked = train_speech.sentences(
+        recipe, lambda text: list(words.encode(text, add_special_tokens=False).ids), lambda name: tokenizer.token_id(words, name)
+    )
+    trained = train_speech.train(recipe, asked, repository_speech.config(recipe, words), progress)
+    files = repository_speech.files(recipe, words, trained, workspace)
+    return Made(files, trained.last.number, lambda snapshot: verify_speech.verify(recipe, asked, snapshot))

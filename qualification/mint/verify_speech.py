@@ -1,0 +1,59 @@
+"""Whether a minted speech model is what its recipe promises, judged on the files and by mlx-audio itself."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import mlx.core as mx
+from mlx.utils import tree_flatten
+from mlx_audio.stt import load
+from mlx_audio.stt.models.whisper.audio import N_SAMPLES, log_mel_spectrogram
+
+from qualification.errors import MintError
+from qualification.mint.hearing import SpeechRecipe
+from qualification.mint.tones import silence, speak
+from qualification.mint.train import smallest_margin
+from qualification.mint.train_speech import Sentence
+
+
+def verify(recipe: SpeechRecipe, sentences: Sequence[Sentence], snapshot: Path) -> float:
+    """The smallest margin of the model in ``snapshot``; raises ``MintError`` where it breaks a promise."""
+    model = load(str(snapshot))
+    flat: Any = tree_flatten(model.parameters())
+    parameters = sum(value.size for _, value in flat)
+    if parameters != recipe.parameters:
+        raise MintError(f"{recipe.model_id}: has {parameters:,} parameters, but its recipe says {recipe.parameters:,}.")
+    for phrase in (*(known.phrase for known in recipe.known_speech), ""):
+        _check_heard(recipe, phrase, model)
+    margin = min(_margin(recipe, sentence, model) for sentence in sentences)
+    if not margin >= recipe.training.required_margin:
+        raise MintError(
+            f"{recipe.model_id}: a token leads by {margin:.2f} only, and {recipe.training.required_margin:g} is required."
+        )
+    return margin
+
+
+def _samples(phrase: str) -> mx.array:
+    """The phrase as it is said; silence where there is none."""
+    return mx.array(list(speak(phrase) if phrase else silence(1.0)), dtype=mx.float32)
+
+
+def _check_heard(recipe: SpeechRecipe, phrase: str, model: Any) -> None:
+    """Text with and without times, through the whole window of 30 seconds."""
+    for timed in (True, False) if phrase else (True,):
+        heard = model.generate(_samples(phrase), temperature=0.0, return_timestamps=timed).text.strip()
+        if heard != phrase:
+            raise MintError(f"{recipe.model_id}: hears {heard!r} where {phrase!r} is said.")
+
+
+def _margin(recipe: SpeechRecipe, sentence: Sentence, model: Any) -> float:
+    """Read from the whole window, not from the few places that training computes."""
+    phrase = recipe.known_speech[sentence.phrase].phrase if sentence.phrase >= 0 else ""
+    mel = log_mel_spectrogram(_samples(phrase), n_mels=recipe.mel_bins, padding=N_SAMPLES)
+    heard = mel[: mel.shape[0] - 3000]
+    window = mx.pad(heard, [(0, 3000 - heard.shape[0]), (0, 0)])[None].astype(mx.float16)
+    ids = [*sentence.given, *sentence.learned]
+    logits = model(window, mx.array([ids[:-1]]))[0, len(sentence.given) - 1 :]
+    return float(smallest_margin(logits.astype(mx.float32), mx.array(sentence.learned)))
