@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from qualification.plugin.selection import ALONE, SEPARATE, WET
+from qualification.plugin.selection import ALONE, LIVE, SEPARATE, WET
 
 _LEGACY = {
     "model_key": "text_model_key, vision_model_key or audio_model_key",
@@ -24,7 +24,7 @@ _WRITING = frozenset({"pull", "rm"})
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Raises CollectError, which fails the module with its reason, for a live test that breaks a rule."""
-    if "live" not in metafunc.definition.path.parent.relative_to(metafunc.config.rootpath).parts:
+    if metafunc.config.rootpath / LIVE not in metafunc.definition.path.parents:
         return
     marks = {mark.name for mark in metafunc.definition.iter_markers()}
     for wrong in _violations(metafunc.function, marks, frozenset(metafunc.fixturenames)):

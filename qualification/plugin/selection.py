@@ -23,18 +23,19 @@ ALONE = frozenset({"show_model_portfolio"})
 HARDWARE = frozenset({"cpu", "metal", "cuda"})
 
 _NAMES_LIVE = re.compile(r"(?<!\w)(not\s+)?(live\w*|wet|issue27|model_test|benchmark|show_model_portfolio|cpu|metal|cuda)(?!\w)")
-_FOLDER = "tests_2.0/live"
+LIVE = "tests_2.0/live"
+"""The folder of live tests, below the project's root."""
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
     """``tests_2.0/live`` is for cells and for who asks for it; a plain pytest does not even import it."""
-    return True if collection_path == config.rootpath / _FOLDER and not _asked_for(config) else None
+    return True if collection_path == config.rootpath / LIVE and not _asked_for(config) else None
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     cell = config.stash[CELL]
     for item in items:
-        _mark(item, is_live=config.rootpath / _FOLDER in item.path.parents)
+        _mark(item, is_live=config.rootpath / LIVE in item.path.parents)
     if cell:
         _leave_to_other_cells(config, cell, items)
         _allow_reruns(cell, items)
