@@ -7,6 +7,8 @@ import pytest
 from qualification.mint import catalog, store
 from qualification.mint.tones import Voice, duration_s, silence, speak
 
+pytestmark = pytest.mark.timeout(600)  # the first to ask mints the model, or waits for who does
+
 MODEL = "mint/whisper-tiny"
 UNHEARD = Voice(pitch=1.01, speed=0.98, loudness=0.5, lead_s=0.05, noise=0.002)
 """As no phrase was said in training."""

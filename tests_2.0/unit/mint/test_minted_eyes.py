@@ -5,6 +5,8 @@ import pytest
 from qualification.mint import catalog, store
 from qualification.mint.pictures import Drawing, Picture, draw
 
+pytestmark = pytest.mark.timeout(600)  # the first to ask mints the model, or waits for who does
+
 SEEING = pytest.mark.parametrize("model_id", [recipe.model_id for recipe in catalog.recipes("vision")])
 UNSEEN = Drawing(side=77, reach=0.35, centre=(0.52, 0.48), shade=(5, -5, 5), jpeg_quality=85)
 """As no picture was drawn in training."""

@@ -13,6 +13,8 @@ from qualification.mint import store
 from qualification.mint.catalog import known_speech
 from qualification.mint.tones import duration_s, silence, speak, wav
 
+pytestmark = pytest.mark.timeout(600)  # the first to ask mints the model, or waits for who does
+
 MODEL = "mint/whisper-tiny"
 
 

@@ -15,6 +15,8 @@ from qualification.mint import store
 from qualification.mint.catalog import known_answers, known_looks
 from qualification.mint.pictures import Picture, encoded
 
+pytestmark = pytest.mark.timeout(600)  # the first to ask mints the model, or waits for who does
+
 MODELS = ("mint/qwen2-vl-tiny", "mint/pixtral-tiny")
 RED, BLUE, YELLOW = Picture("red", "circle"), Picture("blue", "stripe"), Picture("yellow")
 DESCRIBE = "Describe the image."
