@@ -217,6 +217,8 @@ class Hub:
             raise HubUnavailable(
                 f"The connection to {self.endpoint} failed: {said}. Check the network and HF_ENDPOINT."
             ) from error
+        except ConnectionError as error:  # as the client tells that it is to stay offline
+            raise HubUnavailable(f"{self.endpoint} is not asked: {str(error).partition(chr(10))[0]}") from error
         except (ValueError, RuntimeError, LookupError, TypeError) as error:
             said = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
             raise HubUnavailable(f"{self.endpoint} does not answer as a Hub does ({said}).") from error

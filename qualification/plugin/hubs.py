@@ -54,7 +54,8 @@ def remote(request: pytest.FixtureRequest, isolated_cache: IsolatedCache, tmp_pa
     from qualification.hub.server import running  # noqa: PLC0415 - bottle and waitress, for the tests that ask for it
     from qualification.mint import store  # noqa: PLC0415 - likewise
 
-    snapshot = store.install(_MINTED, tmp_path / "minted")
+    minted = store.ensure([_MINTED])[0]
+    snapshot = minted.folder / "snapshots" / minted.revision
     with running(tmp_path / "hub") as hub:
         hub.store.import_folder(_PUBLISHED, snapshot)
         there = {**usual, "HF_ENDPOINT": hub.url, "HF_TOKEN": "hf_local_write"}

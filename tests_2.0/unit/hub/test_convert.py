@@ -128,8 +128,9 @@ def test_a_model_of_the_cache_is_cloned_first(local_hub, person, model, tmp_path
 
 
 @pytest.fixture(scope="module")
-def minted(tmp_path_factory):
-    return store.install("mint/llama-tiny", tmp_path_factory.mktemp("minted"))
+def minted():
+    found = store.ensure(["mint/llama-tiny"])[0]
+    return found.folder / "snapshots" / found.revision
 
 
 def test_a_quantized_model_is_smaller_and_runs(person, minted, tmp_path):

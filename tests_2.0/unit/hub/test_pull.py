@@ -350,6 +350,15 @@ def test_offline_asks_nobody(local_hub, person, monkeypatch):
     assert (ended.error["type"], local_hub.requests()) == ("download_failed", [])
 
 
+def test_a_client_that_was_told_to_stay_offline_is_a_sentence(local_hub, person, model, monkeypatch):
+    local_hub.store.import_folder(NAME, model)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)  # as TRANSFORMERS_OFFLINE sets it too
+    ended = person.run("pull", NAME, "--json")
+
+    assert (ended.code, ended.error["type"]) == (1, "download_failed")
+    assert "offline" in ended.error["message"]
+
+
 def test_nobody_at_the_other_end_is_a_sentence(person, monkeypatch):
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
     ended = person.run("pull", NAME)
