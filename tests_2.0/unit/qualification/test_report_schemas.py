@@ -190,7 +190,7 @@ def _old_records(draw: st.DrawFn) -> dict[str, Any]:
     return {**required, **optional}
 
 
-@settings(max_examples=60)
+@settings(max_examples=40)
 @given(_old_records())
 def test_any_old_record_is_valid_when_migrated_and_comes_back_to_the_last_key(old: dict[str, Any]) -> None:
     assert schemas.violations(schemas.EARLIER[old["schema_version"]], old) == []

@@ -186,7 +186,7 @@ _EVENTS = st.tuples(
 )
 
 
-@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=80, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     events=st.lists(_EVENTS, max_size=6),
     gates=st.lists(st.sampled_from(["blocker", "minor"]), min_size=3, max_size=3),
