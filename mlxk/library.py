@@ -41,6 +41,10 @@ class Model:
         """Whether it can be used for anything here."""
         return self.healthy and None in self.runtime.values()
 
+    def runs(self, modality: Modality) -> bool:
+        """Whether it can be used for this here."""
+        return self.healthy and self.runtime.get(modality, "not declared") is None
+
     @property
     def obstacle(self) -> str | None:
         """Why it does not run though its files are whole, if it does not."""

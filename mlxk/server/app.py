@@ -105,13 +105,13 @@ class _Service:
         return _json(body, 200 if worker.state == "ok" else 503)
 
     def models(self) -> HTTPResponse:
-        runnable = [model for model in self._library.models() if model.runnable]
+        runnable = [model for model in self._library.models() if model.runs("text")]
         return _json({"object": "list", "data": [self._model_object(model) for model in runnable]})
 
     def model(self, name: str) -> HTTPResponse:
         model = self._library.find(name)
-        if not model.runnable:
-            raise ModelNotFound(f"{model.name} cannot be served. {model.reason}")
+        if not model.runs("text"):
+            raise ModelNotFound(f"{model.name} cannot be served. {model.reason or 'It does not write text.'}")
         return _json(self._model_object(model))
 
     def metrics(self) -> HTTPResponse:

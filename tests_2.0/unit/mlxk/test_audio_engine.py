@@ -40,6 +40,7 @@ def test_a_speech_model_has_ears_and_no_eyes_for_all_its_preprocessor(model):
     assert (model.description.kind, model.description.capabilities) == ("audio", ("audio",))
     assert dict(model.runtime) == {"audio": None}
     assert model.healthy
+    assert [model.runs(modality) for modality in ("text", "vision", "audio")] == [False, False, True]
 
 
 @pytest.mark.parametrize("known", known_speech(MODEL)[:3], ids=lambda known: known.name)
