@@ -21,6 +21,8 @@ def draw(rows: Sequence[Row], path: Path, described: str) -> None:
     axes.axvline(1.0, color=UNJUDGED, linewidth=0.8)
     axes.set_yticks(range(len(rows)), [f"{row.what}\n/ {row.reference}" for row in reversed(rows)], fontsize=6.5)
     axes.set_xscale("log")
+    for kind in (axes.xaxis.set_major_formatter, axes.xaxis.set_minor_formatter):
+        kind(lambda value, _position: f"{value:g}")
     axes.set_xlabel("ours to the reference, as a ratio; the tick is the bar")
     axes.set_title(described.splitlines()[0], fontsize=8)
     axes.spines[["top", "right"]].set_visible(False)

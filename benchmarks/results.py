@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -24,6 +25,7 @@ def document(rows: Sequence[Row], failed: Sequence[str], rounds: int) -> dict[st
         "machine": asdict(machine.observe()),
         "python": platform.python_version(),
         "versions": {name: version for name in PACKAGES if (version := _version(name))},
+        "load_average": os.getloadavg()[0],
         "rounds": rounds,
         "failed": list(failed),
         "rows": [_row(row) for row in rows],
@@ -37,7 +39,8 @@ def described(measured: dict[str, Any]) -> str:
     ram = here["ram_bytes"] / (1 << 30)
     return (
         f"{here['system']} on {here['architecture']}, {here['processor']}, {here['cores']} cores, {ram:.0f} GiB.\n"
-        f"Python {measured['python']}, {told}."
+        f"Python {measured['python']}, {told}.\n"
+        f"The load was {measured['load_average']:.1f} when it ended; above 1, only ratios and processor time mean much."
     )
 
 
