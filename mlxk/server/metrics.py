@@ -27,7 +27,6 @@ class Metrics:
         self._started = time.time()
         self._requests: Counter[Labels] = Counter()
         self._tokens: Counter[Labels] = Counter()
-        self._waits_s: list[float] = []
         self._buckets: Counter[float] = Counter()
         self._first_token_s = 0.0
         self._answers = 0
