@@ -6,6 +6,7 @@
 ``sharing``     the part of a shuffled cell that one process runs
 ``isolation``   a hub cache of a test's own, and the user's kept from being written to
 ``hubs``        a local hub of a test's own, and the Hub where variables say so
+``baselines``   what a model test took, beside what it took before
 ``measuring``   what the tool tells and takes while a test runs on a model
 ``models``      one parameter for each model of the portfolio, and the fixtures that tell a test about it
 """
@@ -16,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from qualification.plugin import hubs, isolation, measuring, models, rules, selection, sharing
+from qualification.plugin import baselines, hubs, isolation, measuring, models, rules, selection, sharing
 from qualification.plugin.context import CELL, Cell, obey_supervisor, refuse_checkout
 from qualification.plugin.recording import Progress, Recorder
 
@@ -28,6 +29,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--report-output", type=Path, metavar="FILE", help="append one JSON line for each finished test to FILE")
     group.addoption("--run-model-tests", action="store_true", help="run tests that load a model too")
     group.addoption("--cell", type=Path, metavar="FILE", help="(set by the runner) the cell that this process is")
+    baselines.add_options(group)
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -48,6 +50,7 @@ def pytest_configure(config: pytest.Config) -> None:
     config.pluginmanager.register(models, "qualification-models")
     config.pluginmanager.register(isolation, "qualification-isolation")
     config.pluginmanager.register(hubs, "qualification-hubs")
+    config.pluginmanager.register(baselines, "qualification-baselines")
 
 
 @pytest.fixture
