@@ -153,7 +153,14 @@ def packages(tmp_path) -> Packages:
     ("config", "expected"),
     [
         (VISION, {"text": None, "vision": None}),
-        (HEARING, {"text": None, "vision": None, "audio": None}),
+        (
+            HEARING,
+            {
+                "text": None,
+                "vision": None,
+                "audio": "It hears through mlx-vlm, and this version of mlxk hears through mlx-audio only.",
+            },
+        ),
         ({"model_type": "whisper"}, {"audio": None}),
         ({"model_type": "vibevoice"}, {"audio": None}),
         ({"model_type": "voxtral"}, {"audio": "The installed mlx-audio does not know the model type 'voxtral'."}),
