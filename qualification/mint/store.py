@@ -1,8 +1,8 @@
 """The store of minted models: made once per recipe and version of mlx, then copied to where a test wants them.
 
 A model is in the store whole or not at all. It is built beside its place, verified there, and moved in with one
-rename; a maker that is killed leaves only a ``.part`` directory, which the next one removes. One lock serves the whole
-store, and the kernel frees it with the process that held it.
+rename; a maker that is killed leaves only a ``.part`` directory, which the next one removes. Each model has a lock, so that
+two processes can make two of them, and the kernel frees it with the process that held it.
 """
 
 from __future__ import annotations
@@ -77,10 +77,11 @@ def ensure_recipe(recipe: Recipe, root: Path | None = None, progress: Progress |
     store = settings.mint_root() if root is None else root
     if (found := find(recipe, store)) is not None:
         return found
-    with _locked(store):
+    entry = _entry(recipe, store)
+    with _locked(store / ".locks" / entry.name):
         if (found := find(recipe, store)) is not None:
             return found
-        _sweep(store)
+        _sweep(store, f"{entry.name}.part")
         return _mint(recipe, store, progress)
 
 
@@ -119,7 +120,7 @@ def install(model_id: str, hf_home: Path, root: Path | None = None, progress: Pr
 
 
 def _mint(recipe: Recipe, store: Path, progress: Progress | None) -> Minted:
-    """Make, write, verify, publish; the caller holds the store's lock."""
+    """Make, write, verify, publish; the caller holds the model's lock."""
     began = time.monotonic()
     entry = _entry(recipe, store)
     part = entry.with_name(f"{entry.name}.part")
@@ -166,9 +167,9 @@ def _mlx_version() -> str:
         raise MintError("Models are minted with mlx, which is not installed here; install this project.") from None
 
 
-def _sweep(directory: Path) -> None:
-    """Remove what a killed process left; under the lock, every ``.part`` is one of those."""
-    for leftover in directory.glob("*.part"):
+def _sweep(directory: Path, pattern: str = "*.part") -> None:
+    """Remove what a killed process left; under the lock that covers them, every ``.part`` is one of those."""
+    for leftover in directory.glob(pattern):
         shutil.rmtree(leftover)
 
 
@@ -179,7 +180,7 @@ def _locked(directory: Path) -> Iterator[None]:
     deadline = time.monotonic() + LOCK_TIMEOUT_S
     with (directory / "mint.lock").open("a", encoding="utf-8") as lock:
         if not _taken(lock):
-            log.warning("Waiting for another process that mints in %s.", directory)
+            log.warning("Waiting for another process that mints %s.", directory.name)
         while not _taken(lock):
             if time.monotonic() > deadline:
                 raise MintError(f"Another process has held {lock.name} for {LOCK_TIMEOUT_S:.0f} s; end it and try again.")

@@ -102,7 +102,7 @@ def test_a_training_that_ends_too_early_publishes_nothing(small, tmp_path):
         store.ensure_recipe(hasty, tmp_path)
 
     assert store.find(hasty, tmp_path) is None
-    assert _names(tmp_path) == ["mint.lock"]
+    assert _names(tmp_path) == [".locks"]
 
 
 def test_an_answer_that_the_detokenizer_changes_is_found_by_listening_to_the_model(small, tmp_path):
@@ -112,7 +112,7 @@ def test_an_answer_that_the_detokenizer_changes_is_found_by_listening_to_the_mod
     with pytest.raises(MintError, match=f"greedy decoding answers '{indented.name}' with 'leading space'"):
         store.ensure_recipe(recipe, tmp_path)
 
-    assert _names(tmp_path) == ["mint.lock"]
+    assert _names(tmp_path) == [".locks"]
 
 
 def test_an_endless_text_that_meets_a_token_twice_is_refused(small, tmp_path):
@@ -147,10 +147,10 @@ def test_a_minter_that_is_interrupted_or_killed_leaves_nothing_that_counts(proce
     found = store.find(small, root)
     minted = store.ensure_recipe(small, root)
 
-    assert after_interrupt == ["mint.lock"]
-    assert [name for name in after_kill if not name.endswith(".part")] == ["mint.lock"]
+    assert after_interrupt == [".locks"]
+    assert [name for name in after_kill if not name.endswith(".part")] == [".locks"]
     assert found is None
-    assert _names(root) == ["mint.lock", minted.folder.parent.name]
+    assert _names(root) == [".locks", minted.folder.parent.name]
 
 
 def test_of_two_at_once_the_second_waits_and_trains_nothing(process, small, tmp_path):
@@ -166,6 +166,21 @@ def test_of_two_at_once_the_second_waits_and_trains_nothing(process, small, tmp_
     out, _ = waiting[0].communicate(timeout=60)
 
     assert out == f"{minted.revision} False\n"
+
+
+def test_another_model_is_not_waited_for(small, tmp_path):
+    other = dataclasses.replace(_untrained(small), model_id="mint/other", parameters=7)
+    refused = []
+
+    def make_another(step):
+        if step.number == 1:
+            with pytest.raises(MintError) as caught:
+                store.ensure_recipe(other, tmp_path)
+            refused.append(str(caught.value))
+
+    store.ensure_recipe(small, tmp_path, make_another)
+
+    assert ["recipe says 7" in sentence for sentence in refused] == [True]
 
 
 def test_installing_replaces_an_older_mint_and_what_a_killed_install_left_and_nothing_else(minted, tmp_path):
