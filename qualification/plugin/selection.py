@@ -25,10 +25,14 @@ HARDWARE = frozenset({"cpu", "metal", "cuda"})
 _NAMES_LIVE = re.compile(r"(?<!\w)(not\s+)?(live\w*|wet|issue27|model_test|benchmark|show_model_portfolio|cpu|metal|cuda)(?!\w)")
 LIVE = "tests_2.0/live"
 """The folder of live tests, below the project's root."""
+BROWSER = "tests_2.0/browser"
+"""The folder of tests that need Chromium; what the command line names is collected, whatever is ignored."""
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    """``tests_2.0/live`` is for cells and for who asks for it; a plain pytest does not even import it."""
+    """Live tests and a browser's are for cells and for who asks for them; a plain pytest does not even import them."""
+    if collection_path == config.rootpath / BROWSER:
+        return True
     return True if collection_path == config.rootpath / LIVE and not _asked_for(config) else None
 
 
