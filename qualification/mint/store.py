@@ -77,12 +77,16 @@ def ensure_recipe(recipe: Recipe, root: Path | None = None, progress: Progress |
     store = settings.mint_root() if root is None else root
     if (found := find(recipe, store)) is not None:
         return found
-    entry = _entry(recipe, store)
-    with _locked(store / ".locks" / entry.name):
+    with _locked(lock(recipe, store)):
         if (found := find(recipe, store)) is not None:
             return found
-        _sweep(store, f"{entry.name}.part")
+        _sweep(store, f"{_entry(recipe, store).name}.part")
         return _mint(recipe, store, progress)
+
+
+def lock(recipe: Recipe, root: Path) -> Path:
+    """The directory whose ``mint.lock`` is held by whoever makes this model."""
+    return root / ".locks" / _entry(recipe, root).name
 
 
 def find(recipe: Recipe, root: Path | None = None) -> Minted | None:

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from qualification.errors import UsageError
-from qualification.mint import catalog, command
+from qualification.mint import catalog, command, store
 
 
 def _mint(*arguments):
@@ -109,14 +109,16 @@ def test_a_usage_error_reaches_the_shell_as_exit_code_2_without_a_traceback():
 
 def test_an_interrupt_ends_with_130_and_no_traceback(tmp_path):
     environment = {**os.environ, "QUALIFICATION_MINT_ROOT": str(tmp_path)}
-    argv = [sys.executable, "-m", "qualification", "mint"]
-    with (tmp_path / "mint.lock").open("a", encoding="utf-8") as held:
+    lock = store.lock(catalog.recipe("mint/llama-tiny"), tmp_path)
+    lock.mkdir(parents=True)
+    argv = [sys.executable, "-m", "qualification", "mint", "--model", "mint/llama-tiny"]
+    with (lock / "mint.lock").open("a", encoding="utf-8") as held:
         fcntl.flock(held, fcntl.LOCK_EX)
         with subprocess.Popen(argv, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as minter:
             waits = minter.stderr.readline()
             minter.send_signal(signal.SIGINT)
             out, error = minter.communicate(timeout=60)
 
-    assert waits == f"Waiting for another process that mints in {tmp_path}.\n"
+    assert waits == f"Waiting for another process that mints {lock.name}.\n"
     assert (minter.returncode, out, error) == (130, "", "qualification mint: interrupted\n")
-    assert [path.name for path in tmp_path.iterdir()] == ["mint.lock"]
+    assert [path.name for path in tmp_path.iterdir()] == [".locks"]
