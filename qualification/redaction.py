@@ -30,7 +30,7 @@ def clean(text: str) -> str:
 def _homes() -> re.Pattern[str]:
     """Below /home and /Users every directory is somebody's; this user's may lie elsewhere."""
     own = str(Path.home())
-    places = [r"/(?:home|Users)/[^/\s\"'\\:,;<>|]+"]
+    places = [r"(?<![\w.])/(?:home|Users)/[^/\s\"'\\:,;<>|]+"]
     if own.count("/") > 1 or own == "/root":
         places.insert(0, re.escape(own) + r"(?![A-Za-z0-9._-])")
     return re.compile("|".join(places))

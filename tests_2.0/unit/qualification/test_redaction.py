@@ -26,6 +26,7 @@ LEAKS = f"File /home/alice/src/a.py, /Users/bob/hub and {Path.home()}/x used {TO
         (f"token={TOKEN}", "token=<token>"),
         ("ghp_0123456789abcdefghij", "<token>"),
         ("sk-proj-0123456789abcdefghij", "<token>"),
+        ("below a folder of one's own: ../home/none, mine/Users/x", "below a folder of one's own: ../home/none, mine/Users/x"),
         ("homework, /homestead/x, hf_model and /opt/home", "homework, /homestead/x, hf_model and /opt/home"),
     ],
 )
