@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from qualification import caches, needs, outcome, processes, records, settings, supervise
+from qualification import caches, needs, outcome, processes, records, redaction, settings, supervise
 from qualification.declared import Process, Quarantined
 from qualification.errors import BundleError, EnvironmentUnfitError
 from qualification.outcome import Ended, Judged
@@ -137,7 +137,7 @@ class _Process:
     def start(self, *selection: str, share: Share | None = None) -> Attempt:
         """Runs the cell's tests, or those of ``selection``, in one supervised process, and names its outcome."""
         ended, written = self._supervised(selection, share=share)
-        judged = outcome.classify(ended, [record for record, _ in written], self._order.quarantine)
+        judged = outcome.classify(_as_recorded(ended), [record for record, _ in written], self._order.quarantine)
         if share and judged.reason:
             judged = replace(judged, reason=f"in {share}: {judged.reason}")
         return Attempt(judged, len(ended.collected or ()), ended.peak_bytes, tuple(line for _, line in written))
@@ -301,6 +301,11 @@ _WAYS: dict[Process, Callable[[_Process], list[Attempt]]] = {
     "separate": _Process.start_each_alone,
     "shuffled": _Process.start_shuffled,
 }
+
+
+def _as_recorded(ended: Ended) -> Ended:
+    """With its tests under the names of their records, in which no home directory and no token is left."""
+    return replace(ended, collected=ended.collected and tuple(map(redaction.clean, ended.collected)))
 
 
 def _told(progress: Path) -> dict[str, Any]:

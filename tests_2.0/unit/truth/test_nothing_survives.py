@@ -261,9 +261,9 @@ def test_damages():
     assert (examined.root / "tmp").stat().st_mode == mode
 
 
-def test_ids_that_look_like_addresses_have_a_process_of_their_own(project):
+def test_ids_that_look_like_addresses_or_homes_have_a_process_of_their_own(project):
     examined = project(
-        "import pytest\n\n@pytest.mark.parametrize('url', ['http://x'])\ndef test_url(url):\n    pass\n", process="separate"
+        "import pytest\n\n@pytest.mark.parametrize('url', ['http://x', '/home/ann/x'])\ndef test_url(url):\n    pass\n", process="separate"
     )
 
     assert examined.examine()[1]["word"] == "QUALIFIED"
