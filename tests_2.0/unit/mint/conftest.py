@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import mlx.core as mx
 import pytest
 
 from qualification.mint import catalog, store
@@ -23,3 +24,9 @@ def small():
     return dataclasses.replace(
         recipe, model_id="mint/small", known_answers=chosen, known_completions=(), shape=shape, parameters=parameters
     )
+
+
+@pytest.fixture(scope="session", autouse=True)
+def unfused():
+    """MLX calls a compiler otherwise, and leaves what it made in the temporary directory."""
+    mx.disable_compile()

@@ -263,7 +263,8 @@ def test_damages():
 
 def test_ids_that_look_like_addresses_or_homes_have_a_process_of_their_own(project):
     examined = project(
-        "import pytest\n\n@pytest.mark.parametrize('url', ['http://x', '/home/ann/x'])\ndef test_url(url):\n    pass\n", process="separate"
+        "import pytest\n\n@pytest.mark.parametrize('url', ['http://x', '/home/ann/x'])\ndef test_url(url):\n    pass\n",
+        process="separate",
     )
 
     assert examined.examine()[1]["word"] == "QUALIFIED"
