@@ -63,7 +63,7 @@ def is_ignored(path: str, ignored: Iterable[str]) -> bool:
 
 
 def local_files(folder: Path, ignored: Iterable[str]) -> dict[str, Path]:
-    """What would be on the Hub, by path, links to files followed. Raises UploadFailed for links to nothing."""
+    """What would be on the Hub, by path, links to files followed. Raises UploadFailed for links to folders or nothing."""
     return dict(sorted(_walk(folder, "", tuple(ignored))))
 
 
@@ -97,8 +97,12 @@ def _walk(folder: Path, prefix: str, ignored: tuple[str, ...]) -> Iterator[tuple
         if is_ignored(f"{path}/x" if entry.is_dir() else path, ignored):
             continue
         if entry.is_dir():
-            if not entry.is_symlink():
-                yield from _walk(Path(entry.path), f"{path}/", ignored)
+            if entry.is_symlink():
+                raise UploadFailed(
+                    f"{entry.path} is a link to a folder, which is not followed. Put the folder itself there, or name the link "
+                    "in .hfignore. Nothing was uploaded."
+                )
+            yield from _walk(Path(entry.path), f"{path}/", ignored)
         elif entry.is_file():
             yield path, Path(entry.path)
         else:

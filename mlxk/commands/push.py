@@ -74,21 +74,25 @@ class _Push:
         self._files = push.local_files(folder, self._ignored)
         self._branch: str = arguments.branch
         self._created = False
+        self._begun_at: Remote | None = None  # where a branch that is yet to be made would begin
 
     def run(self) -> Result:
         try:
             remote = self._head()
         except AccessDenied as error:
             raise TokenMissing(error.message) from error
-        there = self._target.files(self._name, remote.commit) if remote is not None else ()
-        difference = push.compare(self._files, there, self._ignored)
         if self._arguments.dry_run:
-            return self._planned(difference, remote)
+            return self._planned(self._difference(remote or self._begun_at), remote)
         if remote is None:
             remote = self._make()
+        difference = self._difference(remote)
         if difference.is_empty:
             return self._result(difference, _NO_CHANGES, no_changes=True)
         return self._commit(difference, remote)
+
+    def _difference(self, remote: Remote | None) -> Difference:
+        there = self._target.files(self._name, remote.commit) if remote is not None else ()
+        return push.compare(self._files, there, self._ignored)
 
     def _head(self) -> Remote | None:
         """Where the branch stands; None where it, or the repository, is to be made. Raises RepositoryNotFound, UploadFailed."""
@@ -101,7 +105,8 @@ class _Push:
             raise RepositoryNotFound(f"{self._name} is not on the Hub. Add --create to make it, private.") from error
         except RevisionNotFound as error:
             if self._arguments.create or self._arguments.dry_run:
-                self._refuse_public(self._target.model(self._name))
+                self._begun_at = self._target.model(self._name)
+                self._refuse_public(self._begun_at)
                 return None
             raise UploadFailed(f"{self._name} has no branch {self._branch!r}. Add --create to make it.") from error
         self._refuse_public(remote)
@@ -114,14 +119,17 @@ class _Push:
             )
 
     def _make(self) -> Remote:
+        """The branch, which begins where main stands. Raises PublicRepository where somebody else made a public one meanwhile."""
         try:
             if self._created:
                 self._target.create(self._name, private=True)
             if self._branch != "main":
                 self._make_branch()
-            return self._target.model(self._name, self._branch)
+            remote = self._target.model(self._name, self._branch)
         except AccessDenied as error:
             raise UploadFailed(error.message) from error
+        self._refuse_public(remote)
+        return remote
 
     def _make_branch(self) -> None:
         try:

@@ -7,6 +7,7 @@ import json
 import pytest
 
 from mlxk import push
+from mlxk.hub import Hub
 from qualification.hub.faults import Fault
 
 NAME = "acme/mine"
@@ -118,6 +119,18 @@ def test_a_branch_is_made_even_where_nothing_has_changed(pushed, person, model):
     assert pushed.resolve(NAME, "dev").id == head
 
 
+def test_a_branch_that_is_made_has_nothing_that_the_folder_lacks(pushed, person, model, tell):
+    (model / "new.txt").write_text("new", encoding="utf-8")
+    (model / "deep" / "notes ü.json").unlink()
+    wanted = ("push", str(model), NAME, "--private", "--branch", "dev", "--create", "--json")
+    planned = person.run(*wanted, "--dry-run").data
+    data = person.run(*wanted).data
+
+    assert planned["dry_run_summary"] == data["change_summary"] == {"added": 1, "modified": 0, "deleted": 1}
+    assert on_hub(pushed, "dev") == tell(model)
+    assert "deep/notes ü.json" in on_hub(pushed)
+
+
 def test_a_branch_that_the_hub_does_not_know_yet_is_tried_once_more(pushed, person, model, local_hub):
     (model / "new.txt").write_text("new", encoding="utf-8")
     answer = Fault("status", f"/api/models/{NAME}/preupload/dev", method="POST", times=1, status=404, code="RevisionNotFound")
@@ -164,6 +177,34 @@ def test_nothing_private_goes_to_a_public_repository(pushed, person, model):
 
     assert (ended.code, ended.error["type"]) == (4, "public_repository")
     assert "new.txt" not in on_hub(pushed)
+
+
+def test_nothing_private_goes_to_a_repository_that_somebody_made_public_meanwhile(local_hub, person, model, monkeypatch):
+    create = Hub.create
+
+    def meanwhile(target, name, *, private):
+        local_hub.store.create(name, private=False)
+        create(target, name, private=private)
+
+    monkeypatch.setattr(Hub, "create", meanwhile)
+    ended = person.run("push", str(model), NAME, "--private", "--create", "--json")
+
+    assert (ended.code, ended.error["type"]) == (4, "public_repository")
+    assert on_hub(local_hub.store) == {}
+
+
+def test_a_link_to_a_folder_is_refused_unless_it_is_ignored(pushed, person, model, tmp_path):
+    (model / "deep").rename(tmp_path / "elsewhere")
+    (model / "deep").symlink_to(tmp_path / "elsewhere")
+    before = on_hub(pushed)
+    refused = person.run("push", str(model), NAME, "--private", "--json")
+    (model / ".hfignore").write_text("deep\n", encoding="utf-8")
+    ignored = person.run("push", str(model), NAME, "--private", "--json").data
+
+    assert (refused.code, refused.error["type"]) == (1, "upload_failed")
+    assert "deep is a link to a folder" in refused.error["message"]
+    assert ignored["no_changes"]
+    assert on_hub(pushed) == before
 
 
 @pytest.mark.parametrize("folder", ["./nowhere", "nowhere", ""])
