@@ -40,7 +40,9 @@ class Reason:
 
 @dataclass(frozen=True, slots=True)
 class CellVerdict:
-    """What became of one cell of the plan, by its last attempt; a pass that follows a finished failure is ``flaky``."""
+    """What became of one cell of the plan, by its last attempt, which makes no failure before it unseen: one that passes after it
+    is ``flaky``, and one that is owed leaves the cell with the failure.
+    """
 
     cell: str
     outcome: Outcome
@@ -81,13 +83,12 @@ def judge(plan: Plan, plan_sha256: str, events: Sequence[Mapping[str, Any]], lin
     """Weighs everything against the plan: a cell without a record counts as interrupted, a record without a cell invalidates."""
     record = _Record.sorted_by_cell(events, lines)
     cells = tuple(_cell(cell.id, record) for cell in plan.cells)
-    day = str(events[0]["at"])[:10] if events else ""
     reasons = [
         *_integrity(plan, plan_sha256, events, record),
         *_weigh_cells(plan, cells),
         *_requirements(plan, cells),
         *_flakes(plan, cells, record),
-        *_quarantine(plan, cells, record, day),
+        *_quarantine(plan, cells, record, _day(events)),
     ]
     order = get_args(Word)
     reasons.sort(key=lambda reason: order.index(reason.weighs))
@@ -146,21 +147,37 @@ def _cell(cell: str, record: _Record) -> CellVerdict:
             evidence=tuple(_evidence(event) for event in of_cell),
         )
 
-    if last["event"] == "cell_finished":
-        bad = [event for event in tried if event.get("outcome") in _SHOWN]
-        if last["outcome"] == "passed" and bad:
-            before = f"attempt {bad[-1]['attempt']} was {bad[-1]['outcome']} ({bad[-1]['reason']})"
-            return became("flaky", f"{before}, and attempt {last['attempt']} passed with the same inputs")
-        return became(last["outcome"], last["reason"], _UNSKIPPED if last["outcome"] == "debt" else "")
     if last["event"] == "cell_gated":
         return became("quarantined" if last["code"] == "quarantined" else "debt", last["sentence"], last["pays"])
+    if last["event"] == "nothing":
+        return became("interrupted", "the run stopped before it began", "`make resume`")
+    outcome, reason, pays = _ended(last, recorded)
+    if failure := _unforgotten(outcome, tried[:-1]):
+        so_far = f"attempt {failure['attempt']} was {failure['outcome']} ({failure['reason']}), and attempt {last['attempt']}"
+        if outcome == "passed":
+            return became("flaky", f"{so_far} passed with the same inputs")
+        return became("flaky" if outcome == "quarantined" else failure["outcome"], f"{so_far} was {outcome} ({reason})")
+    return became(outcome, reason, pays)
+
+
+def _ended(last: Mapping[str, Any], recorded: int) -> tuple[Outcome, str, str]:
+    """Outcome, reason, and what pays, of one attempt by itself."""
     if last["event"] == "cell_started":
-        return became("interrupted", f"the run stopped while it ran, after {recorded} of its tests", "`make resume`")
-    return became("interrupted", "the run stopped before it began", "`make resume`")
+        return "interrupted", f"the run stopped while it ran, after {recorded} of its tests", "`make resume`"
+    return last["outcome"], last["reason"], _UNSKIPPED if last["outcome"] == "debt" else ""
+
+
+def _unforgotten(outcome: Outcome, before: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | None:
+    """The last failure among earlier attempts that one of this outcome leaves standing: a pass makes up for an error of the
+    harness, and an attempt that came to nothing makes up for none.
+    """
+    standing = _BAD if outcome in _OWED else _SHOWN if outcome in ("passed", "quarantined") else frozenset()
+    return next((event for event in reversed(before) if event.get("outcome") in standing), None)
 
 
 def _integrity(plan: Plan, plan_sha256: str, events: Sequence[Mapping[str, Any]], record: _Record) -> list[Reason]:
     found = []
+    day = _day(events)
     begun = [event["plan_sha256"] for event in events if event["event"] == "run_started"]
     if not events or events[0]["event"] != "run_started" or set(begun) != {plan_sha256}:
         found.append(Reason("INVALID", "plan_changed", "plan.json is not the plan that this run began with", ("journal:1",)))
@@ -171,6 +188,10 @@ def _integrity(plan: Plan, plan_sha256: str, events: Sequence[Mapping[str, Any]]
             found.append(Reason("INVALID", "unplanned_cell", f"{cell} ran and is not in the plan", evidence))
         covering = [entry for entry in plan.quarantine if cell in known and entry.covers(known[cell].names)]
         found += _attempts(cell, of_cell, record, covering)
+        kept = [event for event in of_cell if event["event"] == "cell_gated" and event["code"] == "quarantined"]
+        if kept and not any(entry.test is None and not entry.expired(day) for entry in covering):
+            sentence = f"{cell} was kept from running by a quarantine that the plan does not have"
+            found.append(Reason("INVALID", "quarantine_unplanned", sentence, tuple(map(_evidence, kept))))
     started = {(event["cell"], event["attempt"]) for event in events if event["event"] == "cell_started"}
     strangers = [f"tests:{number}" for attempt, of in record.lines.items() if attempt not in started for number, _, _ in of]
     if strangers:
@@ -221,6 +242,11 @@ def _is_shown(event: Mapping[str, Any], lines: Sequence[Mapping[str, Any]], quar
     return {"passed": not others and not again, "flaky": excused and again, "quarantined": excused and bool(others)}[
         event["outcome"]
     ]
+
+
+def _day(events: Sequence[Mapping[str, Any]]) -> str:
+    """The day on which the run began, on which its quarantine was looked up."""
+    return str(events[0]["at"])[:10] if events else ""
 
 
 def _evidence(event: Mapping[str, Any]) -> str:

@@ -69,10 +69,11 @@ def _outcome(trail: _Trail, cell: str) -> str:
     if not tries:
         gates = trail.gates[cell]
         return "interrupted" if not gates else "quarantined" if gates[-1]["code"] == "quarantined" else "debt"
-    if tries[-1]["event"] == "cell_started":
-        return "interrupted"
-    again = tries[-1]["outcome"] == "passed" and any(event.get("outcome") in SHOWN_BAD for event in tries)
-    return "flaky" if again else str(tries[-1]["outcome"])
+    last = str(tries[-1].get("outcome", "interrupted"))
+    earlier = [str(event["outcome"]) for event in tries[:-1] if event.get("outcome") in SHOWN_BAD | {"harness_error"}]
+    if last in ("interrupted", "debt") and earlier:
+        return earlier[-1]
+    return "flaky" if last in ("passed", "quarantined") and SHOWN_BAD.intersection(earlier) else last
 
 
 def _invalid(plan: _Json, plan_sha256: str, events: Sequence[_Json], trail: _Trail) -> Iterator[str]:
@@ -90,6 +91,9 @@ def _invalid(plan: _Json, plan_sha256: str, events: Sequence[_Json], trail: _Tra
     for cell in seen:
         excuses = [entry for entry in plan["quarantine"] if cell in planned and _covers(entry, planned[cell])]
         yield from _attempts(trail, cell, excuses)
+        kept = any(gate["code"] == "quarantined" for gate in trail.gates[cell])
+        if kept and not any(entry["test"] is None and events[0]["at"][:10] <= entry["expires"] for entry in excuses):
+            yield "quarantine_unplanned"
 
 
 def _attempts(trail: _Trail, cell: str, excuses: Sequence[_Json]) -> Iterator[str]:

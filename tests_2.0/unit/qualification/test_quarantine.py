@@ -170,12 +170,34 @@ def test_an_entry_that_is_over_fails_the_gate(
 
 
 def test_a_cell_in_quarantine_is_an_exception_and_no_debt(build: Any, begin: Any) -> None:
-    run = begin(build.plan(build.cell(CELL)))
+    run = begin(build.plan(build.cell(CELL), quarantine=(_entry(test=None, cell="text", expires="9999-12-31"),)))
 
     run.gated(CELL, code="quarantined")
 
     judged = run.judge()
     assert (judged.word, judged.cells[0].outcome) == ("QUALIFIED_WITH_EXCEPTIONS", "quarantined")
+
+
+@pytest.mark.parametrize(
+    "entries",
+    [
+        (),
+        ({"test": None, "cell": "another", "expires": "9999-12-31"},),
+        ({"test": TEST, "cell": CELL, "expires": "9999-12-31"},),
+        ({"test": None, "cell": CELL, "expires": "2026-01-01"},),
+    ],
+    ids=["none", "of another cell", "of a test", "expired"],
+)
+def test_a_cell_is_kept_from_running_by_no_quarantine_that_the_plan_does_not_have(
+    build: Any, begin: Any, entries: tuple[dict[str, Any], ...]
+) -> None:
+    run = begin(build.plan(build.cell(CELL), quarantine=tuple(_entry(**entry) for entry in entries)))
+
+    run.gated(CELL, code="quarantined")
+
+    judged = run.judge()
+    assert (judged.word, judged.reasons[0].code) == ("INVALID", "quarantine_unplanned")
+    assert judged.reasons[0].evidence == ("journal:2",)
 
 
 @pytest.mark.parametrize(("budget", "word"), [(2, "QUALIFIED_WITH_EXCEPTIONS"), (1, "NOT_QUALIFIED"), (0, "NOT_QUALIFIED")])

@@ -8,6 +8,7 @@ from typing import Any, get_args
 import pytest
 
 from qualification import verdict
+from qualification.declared import Quarantined
 from qualification.errors import BundleError
 
 CELL = "text[py312-locked]"
@@ -122,13 +123,19 @@ def test_a_cell_that_did_not_finish_is_owed_and_says_what_pays(
         (["crashed", "debt", "passed"], "flaky", "QUALIFIED_WITH_EXCEPTIONS"),
         (["passed", "failed"], "failed", "NOT_QUALIFIED"),
         (["passed", "interrupted"], "interrupted", "INCOMPLETE"),
+        (["failed", "interrupted"], "failed", "NOT_QUALIFIED"),
+        (["leaked", "debt"], "leaked", "NOT_QUALIFIED"),
+        (["crashed", "passed", "interrupted"], "crashed", "NOT_QUALIFIED"),
+        (["harness_error", "interrupted"], "harness_error", "NOT_QUALIFIED"),
+        (["failed", "quarantined"], "flaky", "QUALIFIED_WITH_EXCEPTIONS"),
     ],
     ids="-".join,
 )
 def test_the_last_attempt_counts_and_a_failure_before_it_is_not_forgotten(
     build: Any, begin: Any, attempts: list[str], outcome: str, word: str
 ) -> None:
-    run = begin(build.plan(build.cell(CELL)))
+    known = Quarantined("us", "known", "#7", "9999-12-31", test="tests_2.0/live/test_a.py::test_0")
+    run = begin(build.plan(build.cell(CELL), quarantine=(known,) if "quarantined" in attempts else ()))
     number = 0
 
     for attempt in attempts:
@@ -151,6 +158,19 @@ def test_a_pass_after_a_failure_tells_of_both(build: Any, begin: Any) -> None:
     run.ran(CELL, "passed", 2)
 
     assert run.judge().cells[0].reason == "attempt 1 was failed (it failed), and attempt 2 passed with the same inputs"
+
+
+def test_an_attempt_that_came_to_nothing_tells_of_the_failure_before_it(build: Any, begin: Any) -> None:
+    run = begin(build.plan(build.cell(CELL), groups=()))
+
+    run.ran(CELL, "failed", 1)
+    run.started(CELL, 2)
+
+    (reason,) = run.judge().reasons
+    assert (reason.weighs, reason.code) == ("NOT_QUALIFIED", "failed")
+    assert reason.sentence.endswith(
+        "attempt 1 was failed (it failed), and attempt 2 was interrupted (the run stopped while it ran, after 0 of its tests)"
+    )
 
 
 def test_counts_are_in_order_of_weight_and_sum_to_the_cells_of_the_plan(build: Any, begin: Any) -> None:
