@@ -23,6 +23,7 @@ class Removal:
     ``shared`` is what of the client's shared store they alone lead to.
     """
 
+    hub: Path
     name: str
     repository: Path
     snapshot: Path | None
@@ -32,6 +33,16 @@ class Removal:
     refs: tuple[Path, ...]
     freed_bytes: int
     lock_files: tuple[Path, ...]
+
+    @property
+    def spec(self) -> str:
+        """What names the same again, a branch's commit rather than the branch, which may have moved on."""
+        return f"{self.name}@{self.commit}" if self.commit is not None else self.name
+
+    @property
+    def locks_cleaned(self) -> int:
+        """How many lock files go with it."""
+        return len(self.lock_files) if self.snapshot is None else 0
 
 
 def plan(hub: Path, spec: str) -> Removal:
@@ -47,34 +58,48 @@ def plan(hub: Path, spec: str) -> Removal:
         return _of_snapshot(hub, name, repository, pinned, locks)
     shared = () if repository.is_symlink() else shared_blobs.needed_only_by(hub, (repository / "blobs").glob("*"))
     freed = _bytes_below(repository) + _size(shared)
-    return Removal(name, repository, None, pinned.commit if pinned else None, (), shared, (), freed, locks)
+    return Removal(hub, name, repository, None, pinned.commit if pinned else None, (), shared, (), freed, locks)
 
 
-def carry_out(removal: Removal) -> int:
-    """Delete it, and return how many lock files went with it. Raises LocksPresent, PermissionDenied or DeletionFailed.
+def carry_out(planned: Removal) -> Removal:
+    """Delete what is there of it now, and return that. Raises NotFound, LocksPresent, PermissionDenied or DeletionFailed.
 
-    What is linked to goes before its links: if this is cut short, the same command finds it again.
+    Between the plan and a person's answer anything may have come, so what goes is planned anew under the locks. What is linked
+    to goes before its links: if this is cut short, the same command finds it again.
     """
     with ExitStack() as held:
-        for lock in (*removal.lock_files, *shared_blobs.locks(removal.shared)):
-            held.enter_context(_holding(lock))
+        removal, taken = plan(planned.hub, planned.spec), set[Path]()
+        while new := [lock for lock in _locks(removal) if lock not in taken]:
+            for lock in new:
+                held.enter_context(_holding(lock))
+            taken.update(new)
+            removal = plan(planned.hub, planned.spec)
         try:
-            shared_blobs.delete(removal.shared)
-            if removal.snapshot is None:
-                _delete_tree(removal.repository)
-                return _delete_locks(removal.lock_files)
-            for blob in removal.blobs:
-                blob.unlink(missing_ok=True)
-            _delete_tree(removal.snapshot)
-            for ref in removal.refs:
-                ref.unlink(missing_ok=True)
+            _delete(removal)
         except PermissionError as error:
             raise PermissionDenied(
                 f"{error.filename} may not be deleted: {error.strerror}. What went before it is gone."
             ) from error
         except OSError as error:
             raise DeletionFailed(f"{error.filename} could not be deleted: {error.strerror}. Try again.") from error
-    return 0
+    return removal
+
+
+def _locks(removal: Removal) -> tuple[Path, ...]:
+    return (*removal.lock_files, *shared_blobs.locks(removal.shared))
+
+
+def _delete(removal: Removal) -> None:
+    shared_blobs.delete(removal.shared)
+    if removal.snapshot is None:
+        _delete_tree(removal.repository)
+        _delete_locks(removal.lock_files)
+        return
+    for blob in removal.blobs:
+        blob.unlink(missing_ok=True)
+    _delete_tree(removal.snapshot)
+    for ref in removal.refs:
+        ref.unlink(missing_ok=True)
 
 
 def _of_snapshot(hub: Path, name: str, repository: Path, pinned: Snapshot, locks: tuple[Path, ...]) -> Removal:
@@ -84,7 +109,7 @@ def _of_snapshot(hub: Path, name: str, repository: Path, pinned: Snapshot, locks
     refs = tuple(sorted(ref for ref in _files(repository / "refs") if _content(ref) == pinned.path.name))
     freed_from_store = shared_blobs.needed_only_by(hub, mine)
     freed = _size([*mine, *_files(pinned.path), *freed_from_store])
-    return Removal(name, repository, pinned.path, pinned.commit, mine, freed_from_store, refs, freed, locks)
+    return Removal(hub, name, repository, pinned.path, pinned.commit, mine, freed_from_store, refs, freed, locks)
 
 
 def _blobs(repository: Path, snapshot: Path) -> set[Path]:
@@ -121,12 +146,11 @@ def _delete_tree(folder: Path) -> None:
         shutil.rmtree(folder)
 
 
-def _delete_locks(locks: tuple[Path, ...]) -> int:
+def _delete_locks(locks: tuple[Path, ...]) -> None:
     for lock in locks:
         lock.unlink(missing_ok=True)
     if locks and not any(locks[0].parent.iterdir()):
         locks[0].parent.rmdir()
-    return len(locks)
 
 
 @contextmanager

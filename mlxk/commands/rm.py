@@ -26,7 +26,7 @@ def execute(arguments: argparse.Namespace) -> Result:
             raise ConfirmationRequired(f"Nobody can be asked whether to delete {what}. Add --force to delete it.")
         if not ask(f"Delete {what} from the cache?"):
             return Result({}, "Nothing was deleted.")
-    return _deleted(wanted, f"Deleted {what}.", removal.carry_out(wanted))
+    return _deleted(removal.carry_out(wanted))
 
 
 def _described(wanted: Removal) -> str:
@@ -34,15 +34,16 @@ def _described(wanted: Removal) -> str:
     return f"{wanted.name}{commit} ({views.size(wanted.freed_bytes)})"
 
 
-def _deleted(wanted: Removal, message: str, locks_cleaned: int) -> Result:
+def _deleted(gone: Removal) -> Result:
+    message = f"Deleted {_described(gone)}."
     data = {
-        "model": wanted.name,
-        "commit_hash": wanted.commit,
+        "model": gone.name,
+        "commit_hash": gone.commit,
         "action": "deleted",
         "message": message,
         "requires_confirmation": False,
-        "matches": [wanted.name],
-        "freed_bytes": wanted.freed_bytes,
-        "lock_files_cleaned": locks_cleaned,
+        "matches": [gone.name],
+        "freed_bytes": gone.freed_bytes,
+        "lock_files_cleaned": gone.locks_cleaned,
     }
     return Result(data, message)

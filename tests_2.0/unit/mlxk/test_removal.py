@@ -56,7 +56,7 @@ def cache(tmp_path) -> Cache:
     return cache
 
 
-def remove(cache: Cache, spec: str) -> int:
+def remove(cache: Cache, spec: str) -> removal.Removal:
     return removal.carry_out(removal.plan(cache.hub, spec))
 
 
@@ -162,8 +162,37 @@ def test_a_lock_of_another_model_is_no_matter(cache):
 def test_locks_that_nobody_holds_go_with_the_model(cache):
     lock = cache.lock("org/m")
 
-    assert remove(cache, "org/m") == 1
+    assert remove(cache, "org/m").locks_cleaned == 1
     assert not lock.parent.exists()
+
+
+def test_a_snapshot_that_came_after_the_question_keeps_the_blobs_that_it_uses(cache):
+    planned = removal.plan(cache.hub, "org/m@next")
+    cache.add("org/m", "c" * 40, {"config.json": "c2"}, "later")
+    gone = removal.carry_out(planned)
+
+    assert (cache.hub / "models--org--m/snapshots" / ("c" * 40) / "config.json").exists()
+    assert (gone.commit, gone.freed_bytes) == (SECOND, len("c3" * 10))
+
+
+def test_of_the_last_snapshot_another_that_came_after_the_question_is_left(cache):
+    planned = removal.plan(cache.hub, "org/m-big@main")
+    cache.add("org/m-big", SECOND, {"config.json": "c2"}, "main")
+    removal.carry_out(planned)
+
+    assert [path.name for path in (cache.hub / "models--org--m-big/snapshots").iterdir()] == [SECOND]
+
+
+def test_a_download_that_began_after_the_question_is_respected(cache):
+    planned = removal.plan(cache.hub, "org/m")
+    lock = cache.lock("org/m")
+    before = cache.files()
+    with lock.open("w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        with pytest.raises(LocksPresent):
+            removal.carry_out(planned)
+
+    assert cache.files() == before
 
 
 def test_a_removal_that_was_cut_short_can_be_repeated(cache):
