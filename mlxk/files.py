@@ -29,7 +29,9 @@ def write_whole(path: str, content: bytes) -> None:
     try:
         file = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
         try:
-            os.write(file, content)
+            rest = memoryview(content)
+            while rest:  # a system call may take less than it is given
+                rest = rest[os.write(file, rest) :]
             os.fsync(file)
         finally:
             os.close(file)

@@ -66,7 +66,7 @@ def parse(name: str, data: bytes) -> Image:
                 f"The image {name} has {width} x {height} pixels, and {MAX_PIXELS // 10**6} million are the most.",
                 status=413,
             )
-        if getattr(opened, "is_animated", False):
+        if _is_animated(name, opened):
             raise MediaRefused(f"The image {name} is animated. Save the frame that is meant as an image of its own.")
         return Image(name, data, str(opened.format), width, height)
 
@@ -93,6 +93,14 @@ def check_together(images: Sequence[Image]) -> None:
         raise MediaRefused(
             f"The images together have more than {2 * MAX_PIXELS // 10**6} million pixels. Show fewer at once.", status=413
         )
+
+
+def _is_animated(name: str, opened: Any) -> bool:
+    """Pillow looks for a second frame where it is asked this, not before."""
+    try:
+        return bool(getattr(opened, "is_animated", False))
+    except _BROKEN as error:
+        raise MediaRefused(f"The image {name} is damaged or cut short: {error}.") from error
 
 
 def _opened(name: str, data: bytes) -> Any:

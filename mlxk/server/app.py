@@ -83,10 +83,11 @@ class _Service:
         if request.method == "OPTIONS" and self._policy.cors(request.environ):
             raise HTTPResponse(status=204, headers=_PREFLIGHT)
         if self._policy.loopback_only:
-            _check_name("Host", request.environ.get("HTTP_HOST", ""))
+            host = request.environ.get("HTTP_HOST", "")
+            _check_name("Host", host, f"//{host}")
             origin = request.environ.get("HTTP_ORIGIN")
             if origin and origin not in self._policy.allowed_origins:
-                _check_name("Origin", urlsplit(origin).netloc)
+                _check_name("Origin", origin, origin)
         if self._policy.api_key is not None and request.path != "/health":
             scheme, _, given = request.environ.get("HTTP_AUTHORIZATION", "").partition(" ")
             right = hmac.compare_digest(given.strip().encode("latin-1"), self._policy.api_key.encode("utf-8"))
@@ -186,9 +187,9 @@ def _json_body() -> bytes:
     return body
 
 
-def _check_name(header: str, value: str) -> None:
+def _check_name(header: str, value: str, url: str) -> None:
     try:
-        name = urlsplit(f"//{value}").hostname
+        name = urlsplit(url).hostname
     except ValueError:
         name = None
     if name not in _LOOPBACK_NAMES:

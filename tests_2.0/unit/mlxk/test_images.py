@@ -1,5 +1,6 @@
 """Images of strangers: what is read, what is refused and with which sentence, and what a camera noted in them."""
 
+import contextlib
 import io
 import struct
 import zlib
@@ -87,6 +88,14 @@ def test_a_file_that_ends_too_soon_is_refused_whatever_its_header_says(kind):
 
     with pytest.raises(MediaRefused, match=r"damaged or cut short|none that can be read"):
         images.decode(parse("a", whole[: len(whole) * 2 // 3]))
+
+
+def test_an_animation_that_ends_anywhere_is_refused():
+    whole = animated("GIF")
+
+    for end in range(1, len(whole)):
+        with contextlib.suppress(MediaRefused):
+            assert images.decode(parse("a.gif", whole[:end])).size == (4, 4)  # the first frame is whole, and a second not begun
 
 
 def test_images_are_bounded_together_too():

@@ -500,6 +500,7 @@ def test_a_model_tells_what_it_can_do_how_much_it_holds_and_whether_it_is_loaded
         ("GET", "/health", None, {"Host": "["}, 403, "access_denied"),
         ("GET", "/v1/models", None, {"Origin": "https://evil.example"}, 403, "access_denied"),
         ("GET", "/v1/models", None, {"Origin": "null"}, 403, "access_denied"),
+        ("GET", "/v1/models", None, {"Origin": "http://["}, 403, "access_denied"),
     ],
 )
 def test_every_refusal_has_openais_shape_and_a_request_id(client, method, path, body, headers, status, code):
