@@ -120,9 +120,10 @@ def _changes(planned: Plan, arguments: argparse.Namespace) -> Callable[[], tuple
 
 def _verdict(arguments: argparse.Namespace) -> int:
     found = bundle.find(arguments.bundle)
-    bundle.forget_verdict(found)
-    judged = judge(found)
-    seal = derived.write(found, judged)
+    with bundle.claimed(found):
+        bundle.forget_verdict(found)
+        judged = judge(found)
+        seal = derived.write(found, judged)
     summary = settings.step_summary()
     if summary:
         with summary.open("a", encoding="utf-8") as file:

@@ -174,7 +174,8 @@ _FORMS: dict[str, Callable[[Run, str], str]] = {
 
 def _export(arguments: argparse.Namespace) -> int:
     found = bundle.find(arguments.bundle)
-    run = runs.load(found)
+    vouches = arguments.format == "in-toto"
+    run = _judged(arguments.bundle) if vouches else runs.load(found)
     _write(_FORMS[arguments.format](run, verify(found.root).seal), arguments.output)
     return 0
 

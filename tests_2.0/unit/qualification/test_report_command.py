@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from qualification import journal, records
+from qualification import bundle, journal, records
 from qualification.bundle import Bundle
 from qualification.cli import main
 from qualification.verify import verify
@@ -219,6 +219,33 @@ def test_an_export_to_nowhere_is_one_sentence(
     assert capsys.readouterr().err == f"qualification report: {target} cannot be written: No such file or directory\n"
 
 
+@pytest.mark.parametrize("damage", ["changed", "unsealed"])
+def test_no_statement_vouches_for_a_bundle_that_does_not_verify(
+    bundles: tuple[Bundle, Bundle], tmp_path: Path, capsys: pytest.CaptureFixture[str], damage: str
+) -> None:
+    target, command = tmp_path / "out", ["report", "export", str(bundles[0].root), "--format", "in-toto", "-o"]
+    assert main([*command, str(tmp_path / "whole")]) == 0
+
+    bundles[0].memory.write_bytes(b"") if damage == "changed" else bundles[0].manifest.unlink()
+
+    assert main([*command, str(target)]) == 3
+    assert "does not verify: " in capsys.readouterr().err
+    assert not target.exists()
+
+
+def test_a_bundle_that_a_run_is_working_on_is_not_judged_and_stays_as_it_is(
+    bundles: tuple[Bundle, Bundle], capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = bundles[0].root
+    with bundle.claimed(bundles[0]):
+        before = {path: path.read_bytes() for path in root.rglob("*") if path.is_file()}
+
+        assert main(["verdict", str(root)]) == 2
+
+        assert {path: path.read_bytes() for path in root.rglob("*") if path.is_file()} == before
+    assert "another run is working on" in capsys.readouterr().err
+
+
 def test_a_workflow_gets_the_verdict_on_its_page(
     bundles: tuple[Bundle, Bundle], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -232,8 +259,11 @@ def test_a_workflow_gets_the_verdict_on_its_page(
 
 
 def test_a_bundle_is_sealed_again_to_the_same_bytes(bundles: tuple[Bundle, Bundle]) -> None:
-    before = {path.name: path.read_bytes() for path in bundles[0].root.iterdir() if path.is_file()}
+    def kept() -> dict[str, bytes]:
+        return {path.name: path.read_bytes() for path in bundles[0].root.iterdir() if path.is_file() and path.name != ".lock"}
+
+    before = kept()
 
     main(["verdict", str(bundles[0].root)])
 
-    assert {path.name: path.read_bytes() for path in bundles[0].root.iterdir() if path.is_file()} == before
+    assert kept() == before
