@@ -1,7 +1,8 @@
-"""What holds for every test: what it starts can be interrupted, whoever runs it."""
+"""What holds for every test: what it starts can be interrupted, and is what a user would have started, whoever runs it."""
 
 from __future__ import annotations
 
+import os
 import signal
 
 import pytest
@@ -9,5 +10,9 @@ import pytest
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup() -> None:
-    """An ignored SIGINT is inherited: from a shell's background job, and from a test before that ran the tool in this process."""
+    """An ignored SIGINT is inherited: from a shell's background job, and from a test before that ran the tool in this process.
+
+    So is a cell's word to load no plugins but its own, which is meant for the cell's pytest and not for one that a test starts.
+    """
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    os.environ.pop("PYTEST_DISABLE_PLUGIN_AUTOLOAD", None)
