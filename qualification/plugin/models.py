@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -136,11 +136,23 @@ def _of_cell(model: Model | None) -> tuple[Model, ...]:
     """The cell's model, provided that the tool under test lists it as healthy, runnable and of this modality."""
     if model is None:
         return ()
-    found = portfolio.resolve("discovered", portfolio.listed(tool(), settings.whole()))
-    if not any(each.model_id == model.model_id and each.modality == model.modality for each in found):
-        listed = ", ".join(f"{each.model_id} ({each.modality})" for each in found) or "no runnable model"
-        raise pytest.UsageError(f"`mlxk list --json` shows {listed}, and the cell is for {model.model_id} ({model.modality})")
+    if refusal := mismatch(model, portfolio.resolve("discovered", portfolio.listed(tool(), settings.whole()))):
+        raise pytest.UsageError(refusal)
     return (model,)
+
+
+def mismatch(model: Model, found: Sequence[Model]) -> str:
+    """Why none of ``found`` is the planned ``model``, or nothing; a minted one has its recipe's digest for a revision."""
+    named = [each for each in found if each.model_id == model.model_id and each.modality == model.modality]
+    if not named:
+        listed = ", ".join(f"{each.model_id} ({each.modality})" for each in found) or "no runnable model"
+        return f"`mlxk list --json` shows {listed}, and the cell is for {model.model_id} ({model.modality})"
+    if model.origin == "minted" or any(each.revision == model.revision for each in named):
+        return ""
+    return (
+        f"{model.model_id} is at revision {named[0].revision}, and the plan is for {model.revision}:"
+        " it was pulled anew since; `make qualify` plans anew"
+    )
 
 
 def _of_user() -> tuple[Model, ...]:

@@ -10,6 +10,7 @@ import pytest
 
 from qualification import portfolio
 from qualification.errors import QualificationError, UsageError
+from qualification.plugin import models
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
@@ -184,3 +185,24 @@ def test_only_the_families_that_a_matrix_names_are_minted() -> None:
 def test_a_family_that_nobody_mints_is_refused_with_the_nearest_one() -> None:
     with pytest.raises(UsageError, match="no family 'llamma' is minted; did you mean 'llama'"):
         portfolio.resolve("minted", [], ["llamma"])
+
+
+@pytest.mark.parametrize(
+    ("origin", "listed", "refusal"),
+    [
+        ("discovered", {}, ""),
+        ("discovered", {"revision": "1" * 40}, f"org/a-llama is at revision {'1' * 40}, and the plan is for {'0' * 40}"),
+        ("fallback", {"revision": "1" * 40}, "org/a-llama is at revision"),
+        ("minted", {"revision": "1" * 40}, ""),
+        ("discovered", {"modality": "vision"}, "`mlxk list --json` shows org/a-llama (vision), and the cell is for"),
+        ("minted", {"model_id": "org/other"}, "`mlxk list --json` shows org/other (text), and the cell is for"),
+    ],
+)
+def test_a_cell_takes_the_model_that_was_planned_and_no_other_revision_of_it(
+    build: Any, origin: Any, listed: dict[str, Any], refusal: str
+) -> None:
+    found = build.model(**{"model_id": "org/a-llama", **listed})
+
+    told = models.mismatch(build.model(origin=origin), [found])
+
+    assert told.startswith(refusal) if refusal else told == ""
