@@ -57,7 +57,12 @@ def _expand(declared: Matrix, here: machine.Machine, arguments: argparse.Namespa
     if absent:
         raise UsageError(f"{arguments.matrix} names {absent[0]}, which is not in {arguments.project.resolve()}")
     now = inputs.read(arguments.project, paths, declared.sha256, arguments.wheel, arguments.constraints)
-    tier = arguments.tier or machine.tier_of(here.ram_bytes, declared.tiers).name
+    own = machine.tier_of(here.ram_bytes, declared.tiers).name
+    tier = arguments.tier or own
+    if arguments.begin and tier != own:
+        raise UsageError(
+            f"--tier {tier} with --begin: this machine is of tier {own}, and can prove no other; leave out one of them"
+        )
     return plan.expand(declared, portfolio.resolve(declared.source, listed, declared.minted), tier, now)
 
 

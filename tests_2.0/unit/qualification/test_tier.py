@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from qualification import machine
+from qualification.cli import main
 
 GIB = 1 << 30
 
@@ -38,3 +40,27 @@ def test_what_is_observed_of_this_machine_fits_together() -> None:
 
     assert 0 < here.available_bytes <= here.ram_bytes
     assert here.cores >= 1
+
+
+MATRIX = """\
+matrix: 1
+about: Two tiers.
+pythons: ["3.12"]
+tiers:
+  16gb: {ram: 1 GiB, text_budget: 40%, vision_limit: 70%, audio_floor: 4 GiB}
+  64gb: {ram: 64000 GiB, text_budget: 60%, vision_limit: 70%, audio_floor: 4 GiB}
+portfolio: {source: minted}
+groups:
+  one: {process: wet, tests: [m.yaml], gate: blocker}
+require: {pythons: all, tiers: [this]}
+"""
+
+
+def test_no_run_is_begun_for_a_tier_that_the_machine_is_not(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "m.yaml").write_text(MATRIX, encoding="utf-8")
+    begin = ["plan", str(tmp_path / "m.yaml"), "--project", str(tmp_path), "--begin", str(tmp_path / "reports")]
+
+    assert main([*begin, "--tier", "64gb"]) == 2
+    assert "--tier 64gb with --begin: this machine is of tier 16gb" in capsys.readouterr().err
+    assert not (tmp_path / "reports").exists()
+    assert main([*begin, "--tier", "16gb"]) == 0
