@@ -138,7 +138,7 @@ class _Process:
         """Runs the cell's tests, or those of ``selection``, in one supervised process, and names its outcome."""
         ended, written = self._supervised(selection, share=share)
         judged = outcome.classify(_as_recorded(ended), [record for record, _ in written], self._order.quarantine)
-        if share and judged.reason:
+        if share and judged.reason and judged != outcome.NOTHING_COLLECTED:
             judged = replace(judged, reason=f"in {share}: {judged.reason}")
         return Attempt(judged, len(ended.collected or ()), ended.peak_bytes, tuple(line for _, line in written))
 
@@ -146,17 +146,27 @@ class _Process:
         return [self.start()]
 
     def start_shuffled(self) -> list[Attempt]:
-        """In two processes and an order of their own: what passes here passes for no other test's sake."""
+        """In two processes and an order of their own: what passes here passes for no other test's sake.
+
+        One of them gets nothing where there are too few tests for both, which says nothing of the other.
+        """
         seed = int(hashlib.sha256(f"{self._order.run} {self._cell.id} {self._order.number}".encode()).hexdigest()[:8], 16)
-        return [self.start(share=Share(seed, part, _PARTS)) for part in range(_PARTS)]
+        parts = [self.start(share=Share(seed, part, _PARTS)) for part in range(_PARTS)]
+        return [part for part in parts if part.tests or part.judged != outcome.NOTHING_COLLECTED] or parts
 
     def start_each_alone(self) -> list[Attempt]:
-        """Collects once, then gives every test a process of its own; together they have the cell's time."""
+        """Collects once, then gives every test a process of its own; together they have the cell's time.
+
+        The collection is a part like them where it tells of something: a module that skips itself as a whole, or what it left.
+        """
         collection, written = self._supervised((), "--collect-only")
-        if collection.returncode != 0 or not collection.collected or collection.survivors:
-            judged = outcome.classify(collection, [record for record, _ in written])
-            return [Attempt(judged, 0, collection.peak_bytes, tuple(line for _, line in written))]
-        return [self.start(test) for test in collection.collected]
+        tests = () if collection.returncode != 0 or collection.survivors else collection.collected or ()
+        parts = [self.start(test) for test in tests]
+        if not tests or written or collection.left or collection.cache_changes:
+            told = replace(collection, collected=()) if tests else collection  # none of them was to run yet
+            judged = outcome.classify(told, [record for record, _ in written])
+            parts.insert(0, Attempt(judged, 0, collection.peak_bytes, tuple(line for _, line in written)))
+        return parts
 
     def _supervised(
         self, selection: Sequence[str], *options: str, share: Share | None = None

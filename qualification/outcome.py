@@ -58,6 +58,9 @@ class Judged:
     reason: str = ""
 
 
+NOTHING_COLLECTED = Judged("harness_error", "no test was collected, so the cell proves nothing")
+
+
 def classify(ended: Ended, records: Sequence[Mapping[str, Any]], quarantine: Sequence[Quarantined] = ()) -> Judged:
     """The weightiest thing that is true of the process and of the records that it wrote.
 
@@ -133,7 +136,7 @@ def _end(ended: Ended, records: Sequence[Mapping[str, Any]]) -> Judged | None:
     if not ended.collected or ended.returncode == _NONE_COLLECTED:
         if any(record["outcome"] == "skipped" for record in records):  # whole modules, which then say why
             return None
-        return Judged("harness_error", "no test was collected, so the cell proves nothing")
+        return NOTHING_COLLECTED
     return _completeness(ended, ended.collected, records)
 
 

@@ -270,6 +270,33 @@ def test_ids_that_look_like_addresses_or_homes_have_a_process_of_their_own(proje
     assert examined.examine()[1]["word"] == "QUALIFIED"
 
 
+def test_a_module_that_skips_itself_is_owed_where_the_tests_beside_it_have_processes_of_their_own(project):
+    examined = project("def test_it():\n    pass\n", process="separate")
+    examined.tests().with_name("test_other.py").write_text("import pytest\npytest.skip('no hub', allow_module_level=True)\n")
+
+    code, verdict, _ = examined.examine()
+
+    (cell,) = verdict["cells"]
+    assert (code, cell["outcome"], cell["tests"]) == (5, "debt", 2)
+    assert "no hub" in cell["reason"]
+
+
+def test_what_a_collection_leaves_behind_is_told_of_its_cell(project):
+    code = "import sys, tempfile\nif '--collect-only' in sys.argv:\n    tempfile.mkstemp('_left')\n\ndef test_it():\n    pass\n"
+    examined = project(code, process="separate")
+
+    (cell,) = examined.examine()[1]["cells"]
+
+    assert cell["outcome"] == "leaked"
+    assert "_left" in cell["reason"]
+
+
+def test_one_test_alone_is_enough_for_a_shuffled_cell(project):
+    examined = project("def test_it():\n    pass\n", process="shuffled")
+
+    assert examined.examine()[1]["word"] == "QUALIFIED"
+
+
 def test_a_scratch_is_removed_whatever_its_modes_and_nothing_beyond_it_is_touched(tmp_path):
     outside = tmp_path / "outside"
     closed = tmp_path / "scratch" / "a" / "closed"
