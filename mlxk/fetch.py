@@ -19,13 +19,14 @@ from pathlib import Path
 from typing import IO
 
 from mlxk import cache, hashes
-from mlxk.errors import DownloadFailed, HubUnavailable, MlxkError, PermissionDenied
+from mlxk.errors import DownloadFailed, HubUnavailable, PermissionDenied
 from mlxk.files import write_whole
 from mlxk.hub import Hub, Remote, RemoteFile
 
 _AT_ONCE = 8  # as the client does
 _TRIES = 5  # in a row, none of which brought a byte
 _PAUSE_S = 0.5  # before the second of them; each later one waits twice as long
+LONGEST_WAIT_S = 30  # where the Hub says when to ask again
 _KEPT_FREE_BYTES = 64 << 20
 _INCOMPLETE = ".incomplete"
 _COMMIT = re.compile(r"[0-9a-f]{40}")
@@ -136,7 +137,7 @@ class _Fetching:
                 file = self._waiting.popleft()
                 try:
                     self._bring(file)
-                except (MlxkError, OSError) as error:
+                except Exception as error:  # noqa: BLE001 - what is not told here, nobody hears
                     self._failures.append(error)
                     self._stop.set()
 
@@ -156,6 +157,7 @@ class _Fetching:
                 incomplete.unlink()
                 self._progress(-file.size)
                 if not begun or not self._receive(file, incomplete):
+                    incomplete.unlink(missing_ok=True)
                     raise DownloadFailed(
                         f"{file.path} of {self._plan.name} is not what the Hub says it is: {file.size:,} bytes came, and their "
                         f"hash is not {file.etag}. Nothing of it was kept. Try again, and look at what lies in between."
@@ -200,6 +202,11 @@ class _Fetching:
     def _pause(self, failure: HubUnavailable, tries: int) -> None:
         if tries >= _TRIES:
             raise DownloadFailed(f"{failure.message} What has come is kept; the next pull goes on with it.") from failure
+        if (failure.retry_after_s or 0) > LONGEST_WAIT_S:
+            raise DownloadFailed(
+                f"{failure.message} It wants to be left alone for {failure.retry_after_s:,.0f} seconds. What has come is kept; "
+                "the next pull goes on with it."
+            ) from failure
         if tries:
             self._stop.wait(failure.retry_after_s if failure.retry_after_s is not None else _PAUSE_S * 2 ** (tries - 1))
 
@@ -307,6 +314,10 @@ def _size(path: Path) -> int | None:
 
 
 def _stays_inside(path: str) -> bool:
+    try:
+        path.encode("utf-8")
+    except UnicodeEncodeError:  # JSON may hold half a character, and neither an address nor a file system takes one
+        return False
     parts = path.split("/")
     return bool(path) and "\\" not in path and "\0" not in path and not any(part in ("", ".", "..") for part in parts)
 

@@ -128,8 +128,10 @@ class Hub:
     def read(self, name: str, commit: str, path: str, start: int = 0) -> Iterator[Body]:
         """The content of a file, from ``start`` on or, where the Hub ignores that, from its beginning."""
         headers = {**self._headers, "Accept-Encoding": "identity", **({"Range": f"bytes={start}-"} if start else {})}
-        request = self._session.stream("GET", self._file_url(name, commit, path), headers=headers, follow_redirects=True)
-        with self._translated(name, commit), request as response:
+        with (
+            self._translated(name, commit),
+            self._session.stream("GET", self._file_url(name, commit, path), headers=headers, follow_redirects=True) as response,
+        ):
             if response.status_code >= 400:
                 response.read()
             _raise_for_status(response)

@@ -16,7 +16,6 @@ from mlxk.library import Library, Model
 
 _PART = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")
 _NAME_MAX = 96
-_WAITED_S = 30  # at most, where the Hub says when to ask again
 _HASH_PREFIX = re.compile(r"[0-9a-fA-F]{4,40}")
 
 
@@ -76,7 +75,7 @@ def offered(source: Hub, hub: Path, wanted: Wanted, *, distrust: bool = False) -
         remote, files = _asked(source, wanted)
     except HubUnavailable as error:
         warning = error.message
-        time.sleep(min(error.retry_after_s or 0, _WAITED_S))
+        time.sleep(min(error.retry_after_s or 0, fetch.LONGEST_WAIT_S))
         remote, files = _asked(source, wanted)
     is_commit = wanted.revision is not None and remote.commit.startswith(wanted.revision.lower())
     ref = None if is_commit else wanted.ref

@@ -11,6 +11,8 @@ from types import SimpleNamespace
 import pytest
 from huggingface_hub import snapshot_download
 
+from mlxk import fetch
+from mlxk.hub import Hub
 from qualification.hub.faults import Fault
 
 NAME = "acme/tiny"
@@ -208,7 +210,7 @@ def test_content_that_is_not_what_the_hub_says_is_never_shown(local_hub, person,
     assert not list((person.repository(NAME) / "blobs").glob(f"{second}*"))
 
 
-@pytest.mark.parametrize("path", ["../outside.txt", "/etc/outside", "deep/../../x", "a//b", "back\\slash"])
+@pytest.mark.parametrize("path", ["../outside.txt", "/etc/outside", "deep/../../x", "a//b", "back\\slash", "half\ud83d"])
 def test_a_file_that_would_lie_outside_is_refused_before_anything_is_written(local_hub, person, model, path):
     base = local_hub.store.import_folder(NAME, model)
     local_hub.store.commit(NAME, "main", "evil", {path: local_hub.store.put(path, b"evil")}, {}, base.id)
@@ -216,6 +218,43 @@ def test_a_file_that_would_lie_outside_is_refused_before_anything_is_written(loc
 
     assert (ended.code, ended.error["type"]) == (1, "download_failed")
     assert not person.home.exists()
+
+
+def test_what_was_left_is_not_kept_where_what_comes_anew_is_wrong_too(local_hub, person, model):
+    local_hub.store.import_folder(NAME, model)
+    local_hub.fail(Fault("corrupt", f"*{SECOND_SHARD}", at_byte=399_000))
+    second = hashlib.sha256((model / SECOND_SHARD).read_bytes()).hexdigest()
+    blobs = person.repository(NAME) / "blobs"
+    blobs.mkdir(parents=True)
+    (blobs / f"{second}.incomplete").write_bytes(b"x" * 1000)
+    ended = person.run("pull", NAME, "--force-resume", "--json")
+
+    assert (ended.code, ended.error["type"]) == (1, "download_failed")
+    assert "Nothing of it was kept" in ended.error["message"]
+    assert not list(blobs.glob(f"{second}*"))
+
+
+def test_a_hub_that_wants_to_be_left_alone_for_long_is_not_waited_for(local_hub, person, model):
+    local_hub.store.import_folder(NAME, model)
+    local_hub.fail(Fault("status", f"*{FIRST_SHARD}", status=429, seconds=31))
+    ended = person.run("pull", NAME, "--json")
+
+    assert (ended.code, ended.error["type"]) == (1, "download_failed")
+    assert "31 seconds" in ended.error["message"]
+
+
+def test_whatever_goes_wrong_in_a_thread_no_snapshot_is_shown(local_hub, person, model):
+    def fails(count: int) -> None:
+        raise ZeroDivisionError
+
+    local_hub.store.import_folder(NAME, model)
+    source = Hub(local_hub.url, None)
+    remote = source.model(NAME)
+    planned = fetch.plan(person.hub, NAME, remote, source.files(NAME, remote.commit), "main")
+    with pytest.raises(ZeroDivisionError):
+        fetch.carry_out(planned, source, fails)
+
+    assert not (person.repository(NAME) / "snapshots").exists()
 
 
 FAULTS = [
