@@ -94,13 +94,14 @@ def without_prompt(given: Sequence[str]) -> tuple[list[str], list[str]]:
 
 
 def chunks(given: Sequence[str], size: int | None) -> tuple[Chunk, ...]:
-    """All images in their order, each of them checked. Raises UsageError, MediaRefused."""
+    """All images in their order, each of them checked, and those of a chunk together. Raises UsageError, MediaRefused."""
     paths = [path for word in given for path in _expanded(word)]
-    for path in paths:
-        images.decode(images.read(path))
     size = size or settings.images_at_once()
     count = -(-len(paths) // size)
-    return tuple(Chunk(at + 1, count, at * size + 1, tuple(paths[at * size : (at + 1) * size])) for at in range(count))
+    found = tuple(Chunk(at + 1, count, at * size + 1, tuple(paths[at * size : (at + 1) * size])) for at in range(count))
+    for chunk in found:
+        _check(chunk)
+    return found
 
 
 def shown(chunk: Chunk, prompt: str) -> tuple[Message, str]:
@@ -127,6 +128,15 @@ def joined(completions: Sequence[Completion], texts: Sequence[str]) -> Completio
             sum(each.usage.prompt_tokens for each in completions), sum(each.usage.completion_tokens for each in completions)
         ),
     )
+
+
+def _check(chunk: Chunk) -> None:
+    """Whether the model can be shown these; no more than the images of one chunk are in memory. Raises MediaRefused."""
+    read: list[images.Image] = []
+    for path in chunk.paths:
+        read.append(images.read(path))
+        images.check_together(read)
+        images.decode(read[-1])
 
 
 def _expanded(word: str) -> Iterator[Path]:

@@ -54,14 +54,14 @@ def _add_sampling(parser: argparse.ArgumentParser) -> None:
 def execute(arguments: argparse.Namespace) -> Result | int:
     if arguments.image and arguments.audio:
         raise UsageError("--image and --audio are for different models. Leave one out.")
+    if arguments.language is not None and not arguments.audio:
+        raise UsageError("--language is for recordings, and there is no --audio.")
+    if arguments.chunk is not None and not arguments.image:
+        raise UsageError("--chunk is for images, and there is no --image.")
     if arguments.image:
         return _look(arguments)
     if arguments.audio:
         return _listen(arguments)
-    if arguments.language is not None:
-        raise UsageError("--language is for recordings, and there is no --audio.")
-    if arguments.chunk is not None:
-        raise UsageError("--chunk is for images, and there is no --image.")
     if arguments.words or arguments.prompt is not None:
         return _answer(arguments, _prompt(arguments))
     _check_interactive(arguments)
@@ -110,6 +110,9 @@ def _look(arguments: argparse.Namespace) -> Result | int:
 
 def _listen(arguments: argparse.Namespace) -> Result:
     """The transcript of a recording; a prompt is what was said before it."""
+    for option in ("system", "max_tokens", "no_chat_template"):
+        if getattr(arguments, option) not in (None, False):
+            raise UsageError(f"--{option.replace('_', '-')} is for answers, and a recording is transcribed. Leave one out.")
     prompt = _prompt(arguments) if arguments.words or arguments.prompt is not None else ""
     sound = sounds.read(Path(arguments.audio))
     model = run.admit(Library.of_user(), arguments.model, "audio")

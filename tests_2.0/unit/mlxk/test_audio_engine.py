@@ -74,6 +74,11 @@ def test_run_transcribes_and_tells_language_and_segments(home, monkeypatch, caps
         (["Hello!"], 4, "not for text"),
         (["--language", "de", "Hello!"], 2, "--language is for recordings"),
         (["--audio", "a.wav", "--image", "a.png"], 2, "different models"),
+        (["--image", "a.png", "--language", "de"], 2, "--language is for recordings"),
+        (["--audio", "a.wav", "--chunk", "2"], 2, "--chunk is for images"),
+        (["--audio", "a.wav", "--system", "Be brief."], 2, "--system is for answers"),
+        (["--audio", "a.wav", "--max-tokens", "9"], 2, "--max-tokens is for answers"),
+        (["--audio", "a.wav", "--no-chat-template"], 2, "--no-chat-template is for answers"),
     ],
 )
 def test_what_a_speech_model_cannot_do_is_said_before_it_is_loaded(home, monkeypatch, capsys, words, code, said):

@@ -168,6 +168,16 @@ def test_a_pattern_is_expanded_and_chunks_keep_the_order(tmp_path):
     assert [(chunk.number, chunk.of, chunk.first) for chunk in found] == [(1, 2, 1), (2, 2, 3)]
 
 
+def test_the_images_of_a_chunk_are_bounded_together_before_any_model_is_loaded(tmp_path):
+    for name in ("a", "b", "c"):
+        (tmp_path / f"{name}.png").write_bytes(encoded() + bytes(19 << 20))
+    pattern = str(tmp_path / "*.png")
+
+    assert len(media.chunks([pattern], 2)) == 2
+    with pytest.raises(MediaRefused, match="together"):
+        media.chunks([pattern], 3)
+
+
 def test_a_file_that_is_not_there_is_named():
     with pytest.raises(UsageError, match=r"There is no image nowhere\.png"):
         media.chunks(["nowhere.png"], None)
