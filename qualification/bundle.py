@@ -80,8 +80,15 @@ class Bundle:
 
     def log(self, cell: str, attempt: int) -> Path:
         """The log of one attempt: the cell's id in characters that every file system takes, and what tells it from the like."""
-        slug = re.sub(r"[^A-Za-z0-9._-]+", "-", cell).strip("-")[:100]
-        return self.logs / f"{slug}.{hashlib.sha256(cell.encode()).hexdigest()[:6]}.{attempt}.log"
+        return self.logs / f"{_slug(cell)[:100]}.{hashlib.sha256(cell.encode()).hexdigest()[:6]}.{attempt}.log"
+
+    def document(self, cell: str, attempt: int, name: str) -> Path:
+        """What tests of one attempt found, beside its log."""
+        return self.logs / f"{_slug(cell)[:150]}.{attempt}.{name}"
+
+
+def _slug(cell: str) -> str:
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", cell).strip("-")
 
 
 def begin(reports: Path, frozen_plan: bytes, matrix: str, machine: Machine) -> Bundle:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from qualification.bundle import Bundle
 from qualification.plugin.context import CELL
 
 
@@ -35,5 +35,4 @@ def place_of(config: pytest.Config, name: str) -> Path:
     tests = config.getoption("--report-output")
     if cell is None or tests is None:
         return Path("reports") / name
-    slug = re.sub(r"[^A-Za-z0-9._-]+", "-", cell.cell).strip("-")[:150]
-    return Path(tests).resolve().parent / "logs" / f"{slug}.{cell.attempt}.{name}"
+    return Bundle(Path(tests).resolve().parent).document(cell.cell, cell.attempt, name)

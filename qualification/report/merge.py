@@ -66,6 +66,7 @@ def _add(merged: Bundle, source: Bundle, run: Run, attempts: Counter[str]) -> No
     seal = hashlib.sha256(source.manifest.read_bytes()).hexdigest()
     journal.append(merged.journal, "bundle_merged", run=run.id, manifest_sha256=seal)
     digests = _add_records(merged, run, before)
+    _add_logs(merged, source, run, before)
     for event in run.events:
         facts = {key: value for key, value in event.items() if key not in ("seq", "prev", "sha256", "event")}
         if event["event"] in ("run_started", "bundle_merged"):
@@ -92,6 +93,24 @@ def _add_records(merged: Bundle, run: Run, before: Mapping[str, int]) -> dict[tu
             file.write(line)
             lines.setdefault((moved["cell"], moved["attempt"]), []).append(line)
     return lines
+
+
+def _add_logs(merged: Bundle, source: Bundle, run: Run, before: Mapping[str, int]) -> None:
+    """All that is among the logs: under its new attempt, where it is of one; else under the name of its run."""
+    moves = {file: merged.logs / f"{run.id}.{file.name}" for file in source.logs.glob("*") if file.is_file()}
+    for event in run.events:
+        if event["event"] == "cell_started":
+            cell, attempt = event["cell"], event["attempt"]
+            moved = before[cell] + attempt
+            for document in source.logs.glob(source.document(cell, attempt, "*.json").name):
+                name = document.name.removeprefix(source.document(cell, attempt, "").name)
+                moves[document] = merged.document(cell, moved, name)
+            if source.log(cell, attempt) in moves:
+                moves[source.log(cell, attempt)] = merged.log(cell, moved)
+        if event["event"] == "cell_finished":
+            moves.pop(source.root / event["log"], None)  # added with its event, which names it
+    for file, target in moves.items():
+        shutil.copyfile(file, target)
 
 
 def _add_log(merged: Bundle, source: Bundle, event: Mapping[str, Any], attempt: int) -> str:

@@ -122,6 +122,33 @@ def test_a_merged_bundle_names_the_seals_of_its_parts_and_keeps_their_records(
     assert merged.memory.read_bytes() == b"".join(each.memory.read_bytes() for each in bundles)
 
 
+def test_merging_loses_nothing_that_lies_among_the_logs(build: Any, begin: Any, sealed: Any, tmp_path: Path) -> None:
+    planned = build.plan(build.cell(A))
+    roots = []
+    for name in ("first", "second"):
+        (tmp_path / name).mkdir()
+        run = begin(planned, tmp_path / name, f"run-{name}")
+        run.ran(A, tests=1, log="logs/a.1.log")
+        run.started(A, 2)
+        made = sealed(run, tmp_path / "bundles" / name)
+        made.manifest.unlink()
+        for file in (made.log(A, 2), made.document(A, 1, "found.json"), made.logs / "other.txt"):
+            file.write_text(f"{name}: {file.name}", encoding="utf-8")
+        main(["verdict", str(made.root)])
+        roots.append(str(made.root))
+
+    main(["report", "merge", *roots, "-o", str(tmp_path / "merged")])
+
+    merged = Bundle(tmp_path / "merged")
+    kept = {file.name: file.read_text(encoding="utf-8").partition(":")[0] for file in merged.logs.iterdir()}
+    assert verify(merged.root).findings == ()
+    assert len(kept) == 8
+    for number, name in enumerate(("first", "second")):
+        assert kept[merged.log(A, 2 * number + 2).name] == name
+        assert kept[merged.document(A, 2 * number + 1, "found.json").name] == name
+        assert kept[f"run-{name}.other.txt"] == name
+
+
 def test_a_cell_that_failed_on_one_machine_and_passed_on_another_is_flaky(
     build: Any, begin: Any, sealed: Any, tmp_path: Path
 ) -> None:
