@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import ipaddress
 import math
 import os
 import signal
 import sys
+from pathlib import Path
 
-from mlxk import engines, run, settings
+from mlxk import engines, settings
 from mlxk.commands.options import number, whole
 from mlxk.compatibility import MlxLm
 from mlxk.errors import UsageError
-from mlxk.library import Library
+from mlxk.library import Library, Model
 from mlxk.output import Result, exit_code, notice, show_result
 from mlxk.server import logs
 from mlxk.server.app import Policy, make_app
@@ -48,12 +50,12 @@ def execute(arguments: argparse.Namespace) -> int:
     if not loopback and not arguments.api_key:
         raise UsageError(f"{arguments.host} can be reached by others. Add --api-key, or stay on 127.0.0.1.")
     library = Library(settings.hub_cache(), MlxLm.installed())
-    model = run.admit(library, arguments.model) if arguments.model else None
+    model = _preloaded(library, arguments.model) if arguments.model else None
     logs.configure(arguments.log_level, as_json=arguments.log_json, secret=arguments.api_key)
     limits = _limits(arguments)
     worker = Worker(engines.load, engines.leave_thread, limits)
     policy = Policy(loopback, arguments.api_key, arguments.max_tokens, allowed_origins=tuple(arguments.allow_origin))
-    app = make_app(library, worker, policy)
+    app = make_app(library, worker, policy, model.snapshot if model is not None and not model.snapshot.cached else None)
     server = Server(app, bind(arguments.host, arguments.port), limits.waiting + limits.together)
     server.start()
     server.take_signals()
@@ -63,6 +65,14 @@ def execute(arguments: argparse.Namespace) -> int:
     worker.close()
     server.drain(worker.cancel_all)
     return _end(worker, server.signals)
+
+
+def _preloaded(library: Library, spec: str) -> Model:
+    """A workspace has the name of its folder for clients, who need not know where it is."""
+    snapshot = dataclasses.replace(library, workspace_home=settings.workspace_home()).locate(spec)
+    if not snapshot.cached:
+        snapshot = dataclasses.replace(snapshot, name=Path(snapshot.folder).name)
+    return library.admit(snapshot)
 
 
 def _limits(arguments: argparse.Namespace) -> Limits:

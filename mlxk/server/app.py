@@ -17,6 +17,7 @@ from urllib.parse import quote, urlsplit
 from bottle import Bottle, HTTPError, HTTPResponse, request, response  # type: ignore[import-untyped]
 
 from mlxk import cache, schemas, settings
+from mlxk.cache import Snapshot
 from mlxk.errors import MlxkError, ModelNotFound, RequestError
 from mlxk.library import Library, Model
 from mlxk.server import answers as answering
@@ -53,10 +54,13 @@ class Policy:
         return [("Access-Control-Allow-Origin", origin), ("Vary", "Origin")] if origin in self.allowed_origins else []
 
 
-def make_app(library: Library, worker: Worker, policy: Policy) -> Callable[..., Iterable[bytes]]:
+def make_app(
+    library: Library, worker: Worker, policy: Policy, workspace: Snapshot | None = None
+) -> Callable[..., Iterable[bytes]]:
+    """``workspace`` is served beside the models of the cache, by the name that it has here; no client can name a folder."""
     app = Bottle()
     counted = metrics.Metrics()
-    service = _Service(library, worker, policy, counted)
+    service = _Service(library, worker, policy, counted, workspace)
     app.add_hook("before_request", service.guard)
     app.get("/health", callback=_answering(service.health))
     app.get("/metrics", callback=_answering(service.metrics))
@@ -71,11 +75,14 @@ def make_app(library: Library, worker: Worker, policy: Policy) -> Callable[..., 
 
 
 class _Service:
-    def __init__(self, library: Library, worker: Worker, policy: Policy, counted: metrics.Metrics) -> None:
+    def __init__(
+        self, library: Library, worker: Worker, policy: Policy, counted: metrics.Metrics, workspace: Snapshot | None
+    ) -> None:
         self._library = library
         self._worker = worker
         self._policy = policy
         self._metrics = counted
+        self._workspace = workspace
         self._started = time.monotonic()
 
     def guard(self) -> None:
@@ -106,11 +113,12 @@ class _Service:
         return _json(body, 200 if worker.state == "ok" else 503)
 
     def models(self) -> HTTPResponse:
-        runnable = [model for model in self._library.models() if model.runs("text")]
+        own = [self._library.inspect(self._workspace)] if self._workspace is not None else []
+        runnable = [model for model in (*own, *self._library.models()) if model.runs("text")]
         return _json({"object": "list", "data": [self._model_object(model) for model in runnable]})
 
     def model(self, name: str) -> HTTPResponse:
-        model = self._library.find(name)
+        model = self._library.inspect(self._named(name))
         if not model.runs("text"):
             raise ModelNotFound(f"{model.name} cannot be served. {model.reason or 'It does not write text.'}")
         return _json(self._model_object(model))
@@ -150,11 +158,16 @@ class _Service:
 
     def _admit(self, spec: str) -> Model:
         """The model asked for; nothing about the one in memory changes before it is known that this one can be loaded."""
-        snapshot = cache.find(self._library.hub, spec)
+        snapshot = self._named(spec)
         loaded = self._worker.loaded
         if loaded is not None and loaded.snapshot == snapshot:
             return loaded
         return self._library.admit(snapshot, loaded.weights_bytes if loaded is not None else 0)
+
+    def _named(self, spec: str) -> Snapshot:
+        if self._workspace is not None and spec == self._workspace.name:
+            return self._workspace
+        return cache.find(self._library.hub, spec)
 
     def _model_object(self, model: Model) -> dict[str, Any]:
         loaded = self._worker.loaded

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from mlxk.cache import Snapshot
 from mlxk.compatibility import MlxLm
 from mlxk.engines import Chosen, Finished, Likelihood, Reasoning, Started, Text, Timings, Usage
 from mlxk.engines.turns import Turns
@@ -131,7 +132,7 @@ def usage(prompt, completion, cached):
 
 
 @contextlib.contextmanager
-def serving(hub, policy=None, most_connections=512, **limits):
+def serving(hub, policy=None, most_connections=512, workspace=None, **limits):
     notes: list[str] = []
     for name in ("org/one", "org/two"):
         hub.add(name)
@@ -139,7 +140,7 @@ def serving(hub, policy=None, most_connections=512, **limits):
     worker = Worker(
         lambda model: Script(model.name, notes), lambda: None, Limits(**{"waiting": CAPACITY, "together": 1, **limits})
     )
-    app = make_app(Library(hub.root, MlxLm.installed()), worker, policy or Policy())
+    app = make_app(Library(hub.root, MlxLm.installed()), worker, policy or Policy(), workspace)
     server = Server(app, bind("127.0.0.1", 0), CAPACITY + 1, most_connections)
     server.start()
     worker.start(on_death=lambda: notes.append("dead"))
@@ -466,6 +467,20 @@ def test_health_answers_while_every_request_that_may_wait_does(client):
 
     assert (health["status"], health["active"], health["waiting"]) == ("ok", 1, CAPACITY)
     assert time.monotonic() - began < 2
+
+
+def test_a_workspace_is_served_by_its_own_name_and_no_client_can_name_a_folder(hub):
+    folder = str(hub.add("org/elsewhere").rename(hub.root.parent / "mine"))
+    with serving(hub, workspace=Snapshot("mine", folder, None, cached=False)) as client:
+        answer, text = client.chat("one two", model="mine")
+        listed = [model["id"] for model in json.loads(client.ask("GET", "/v1/models")[1])["data"]]
+        shown = json.loads(client.ask("GET", "/v1/models/mine")[1])
+        by_path = [client.chat("one", model=folder)[0].status, client.ask("GET", f"/v1/models/{folder}")[0].status]
+
+    assert (answer.status, json.loads(text)["model"]) == (200, "mine")
+    assert listed == ["mine", "org/one", "org/two"]
+    assert (shown["id"], shown["loaded"]) == ("mine", True)
+    assert by_path == [404, 404]
 
 
 def test_models_lists_only_what_can_be_served(client):
