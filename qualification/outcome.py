@@ -12,7 +12,7 @@ from qualification.declared import Quarantined
 
 Outcome = Literal[
     "leaked", "failed", "crashed", "timeout", "oom_guard", "harness_error", "interrupted", "debt", "flaky", "quarantined",
-    "passed", "not_applicable",
+    "passed",
 ]  # fmt: skip
 """Closed, in order of weight: a cell with several is named by the first."""
 

@@ -14,7 +14,6 @@ from qualification.verdict import CellVerdict
 _SPECIFICATION = "1.0.0"
 _STATUS = {
     "passed": "passed", "flaky": "passed", "debt": "pending", "interrupted": "pending", "quarantined": "other",
-    "not_applicable": "skipped",
 }  # fmt: skip
 """Of a cell; any other outcome is a failure."""
 

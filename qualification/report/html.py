@@ -25,7 +25,7 @@ _SLOWEST = 12
 
 GLYPHS = {
     "leaked": "L", "failed": "✕", "crashed": "C", "timeout": "T", "oom_guard": "M", "harness_error": "H",
-    "interrupted": "…", "debt": "○", "flaky": "≈", "quarantined": "Q", "passed": "✓", "not_applicable": "–",
+    "interrupted": "…", "debt": "○", "flaky": "≈", "quarantined": "Q", "passed": "✓",
 }  # fmt: skip
 """So that no outcome is told by colour alone."""
 

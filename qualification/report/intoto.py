@@ -49,5 +49,5 @@ def _descriptor(name: str, sha256: str) -> dict[str, Any]:
 def _cells(run: Run, outcomes: Iterable[str] | None) -> list[str]:
     """Cells of these outcomes; with None all that neither passed nor are excused, debt included."""
     wanted = tuple(outcomes) if outcomes else ()
-    good = ("passed", "flaky", "quarantined", "not_applicable")
+    good = ("passed", "flaky", "quarantined")
     return [cell.cell for cell in run.verdict.cells if (cell.outcome in wanted if wanted else cell.outcome not in good)]

@@ -14,7 +14,7 @@ from qualification.verdict import CellVerdict
 _NO_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 """What XML 1.0 cannot hold, escaped or not: https://www.w3.org/TR/xml/#charsets."""
 
-_OWED = ("interrupted", "debt", "quarantined", "not_applicable")
+_OWED = ("interrupted", "debt", "quarantined")
 
 
 def render(run: Run) -> str:

@@ -167,7 +167,7 @@ def test_what_a_test_that_was_cut_off_left_running_is_no_leak(cut_off: dict[str,
 
 
 def test_outcomes_are_a_closed_set_in_the_order_of_their_weight() -> None:
-    weighed = "leaked failed crashed timeout oom_guard harness_error interrupted debt flaky quarantined passed not_applicable"
+    weighed = "leaked failed crashed timeout oom_guard harness_error interrupted debt flaky quarantined passed"
 
     assert list(outcome.ORDER) == weighed.split()
 
