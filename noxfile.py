@@ -21,8 +21,8 @@ sys.path.insert(0, str(ROOT))
 
 from qualification import interpreters, matrix, settings  # noqa: E402  (the checkout must be on the path first)
 from qualification.declared import Matrix  # noqa: E402
-from qualification.errors import MatrixError  # noqa: E402
-from qualification.plan import environment_id  # noqa: E402
+from qualification.errors import BundleError, MatrixError  # noqa: E402
+from qualification.plan import environment_id, thaw  # noqa: E402
 
 CONSTRAINTS = ROOT / "qualification" / "constraints.txt"
 WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
@@ -191,11 +191,14 @@ def qualify(session: nox.Session, version: str, dependencies: str) -> None:
     """Runs the cells of one environment of the bundle."""
     _only_one(session)
     bundle = _bundle(session)
+    environment = environment_id(version, dependencies)
+    if environment not in _planned(session, bundle):
+        session.skip(f"no cell of this plan is in {environment}")
     wheel = next(WHEELS.glob("*.whl"), None)
     if wheel is None:
         session.error("the wheel of this run is gone from .nox/wheel; `make qualify` builds it and begins anew")
     inputs = ["--matrix", str(MATRIX), "--wheel", str(wheel), "--constraints", str(CONSTRAINTS), "--project", str(ROOT)]
-    command = [*QUALIFICATION, "run", str(bundle), "--environment", environment_id(version, dependencies), *inputs]
+    command = [*QUALIFICATION, "run", str(bundle), "--environment", environment, *inputs]
     if session.python and dependencies == "lowest" and not _uv():
         command += ["--absent", "uv, which alone resolves the lowest versions, is not installed; `pip install uv` adds it"]
     elif session.python:
@@ -219,6 +222,14 @@ def _bundle(session: nox.Session) -> Path:
     if _planning["begun"] and not _planning["done"]:
         session.error("there is no plan to run: see why above")
     return LATEST
+
+
+def _planned(session: nox.Session, bundle: Path) -> tuple[str, ...]:
+    """The environments that the cells of the plan need: a matrix may pair fewer than all Pythons and dependency sets."""
+    try:
+        return thaw((bundle / "plan.json").read_bytes()).environments
+    except (OSError, BundleError) as error:
+        session.error(f"there is no plan to run ({error}); `make qualify` begins anew")
 
 
 def _versions(session: nox.Session, version: str, dependencies: str) -> list[str]:
