@@ -114,6 +114,20 @@ def test_it_ends_with_the_process_that_started_it_unless_hangups_are_ignored(tmp
         shell.stdout.close()
 
 
+@pytest.mark.parametrize("by", ["path", "name"])
+def test_a_workspace_is_announced_by_the_name_of_its_folder_alone(tmp_path, by):
+    mine = tmp_path / "workspaces" / "mine"
+    mine.parent.mkdir()
+    (tmp_path / "hub").mkdir()
+    mine.symlink_to(store.install("mint/llama-tiny", tmp_path / "elsewhere"))
+    given = str(mine) if by == "path" else "mine"
+    with serving("--port", "0", "--model", given, home=tmp_path, MLXK_WORKSPACE_HOME=str(mine.parent)) as server:
+        started = announced(server)
+        status = get(started["port"], "/v1/models/mine")
+
+    assert (started["model"], status) == ("mine", 200)
+
+
 def test_an_engine_that_dies_takes_the_process_with_it_and_says_why(tmp_path):
     config = store.install("mint/llama-tiny", tmp_path) / "config.json"
     wrong = json.loads(config.read_text(encoding="utf-8")) | {"hidden_size": 32}
