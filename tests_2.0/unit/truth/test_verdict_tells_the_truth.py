@@ -164,7 +164,7 @@ def test_is_under_way():
         runner.kill()
     started.wait()
 
-    _until(lambda: not examined.living())
+    _until(lambda: not examined.living() and _has_ended(runner))  # it works on its bundle to its last moment
     if killed != "the runner and its supervisor":
         _until(lambda: not examined.left_behind())
     code, verdict, said = examined.verdict()
@@ -222,6 +222,13 @@ def test_sly():
 
 def _environment(bundle):
     return json.loads((bundle / "plan.json").read_text())["cells"][0]["id"].partition("[")[2].rstrip("]")
+
+
+def _has_ended(process):
+    try:
+        return process.status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
 
 
 def _until(holds, patience_s=30.0):
