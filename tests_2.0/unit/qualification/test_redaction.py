@@ -29,6 +29,7 @@ LEAKS = f"File /home/alice/src/a.py, /Users/bob/hub and {Path.home()}/x used {TO
         ("below a folder of one's own: ../home/none, mine/Users/x", "below a folder of one's own: ../home/none, mine/Users/x"),
         ("homework, /homestead/x, hf_model and /opt/home", "homework, /homestead/x, hf_model and /opt/home"),
     ],
+    ids=lambda text: f"{len(text)} characters",  # an id that names a home would itself be cleaned
 )
 def test_homes_and_tokens_are_replaced_and_nothing_else(text: str, cleaned: str) -> None:
     assert redaction.clean(text) == cleaned
