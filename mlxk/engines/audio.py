@@ -9,12 +9,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from mlxk import settings
+from mlxk.engines import libraries
 from mlxk.errors import GenerationFailed, LoadFailed, MediaRefused, UsageError
 from mlxk.library import Model
 from mlxk.sounds import MAX_SECONDS, Sound
 
-settings.prepare_ml_libraries()
+libraries.prepare()
 
 import mlx.core as mx  # noqa: E402 - the libraries read the variables set above
 from mlx_audio.audio_io import read  # noqa: E402

@@ -7,9 +7,9 @@ import sys
 from pathlib import Path
 from typing import Literal
 
-from mlxk import settings
+from mlxk.engines import libraries
 
-settings.prepare_ml_libraries()
+libraries.prepare()
 
 
 def quantize(source: Path, target: Path, modality: Literal["text", "vision"], bits: int, group_size: int) -> None:

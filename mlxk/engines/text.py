@@ -8,16 +8,15 @@ import time
 from collections.abc import Callable, Collection, Generator, Iterator
 from typing import Any, cast
 
-from mlxk import settings
 from mlxk.answer import Answer
 from mlxk.chat import TURN_STARTS, Message, end_tokens, render
-from mlxk.engines import Batch, Event, Generation, Started
+from mlxk.engines import Batch, Event, Generation, Started, libraries
 from mlxk.engines.turns import Turns
 from mlxk.errors import ContextLengthExceeded, GenerationFailed, LoadFailed
 from mlxk.library import Model
 from mlxk.reasoning import find_format, split
 
-settings.prepare_ml_libraries()
+libraries.prepare()
 
 import mlx.core as mx  # noqa: E402 - the libraries read the variables set above
 from jinja2 import TemplateError  # noqa: E402

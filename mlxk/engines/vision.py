@@ -8,15 +8,15 @@ from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from mlxk import images, settings
+from mlxk import images
 from mlxk.chat import Message
-from mlxk.engines import Batch, Generation
+from mlxk.engines import Batch, Generation, libraries
 from mlxk.engines.text import NO_FOREIGN_CODE, TextEngine, ids
 from mlxk.engines.turns import OneByOne
 from mlxk.errors import GenerationFailed, LoadFailed
 from mlxk.library import Model
 
-settings.prepare_ml_libraries()
+libraries.prepare()
 
 import mlx.core as mx  # noqa: E402 - the libraries read the variables set above
 from mlx_vlm.generate import generate_step  # noqa: E402

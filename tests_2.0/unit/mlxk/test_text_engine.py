@@ -194,6 +194,27 @@ def test_on_a_cpu_no_compiler_is_called_to_answer(home, tmp_path, monkeypatch):
     assert list(tmp_path.rglob("*.cpp")) == []
 
 
+COUNT_WHAT_IS_READ = """\
+import collections, sys
+
+opened = collections.Counter()
+sys.addaudithook(lambda event, about: event == "open" and opened.update([str(about[0])]))
+
+import mlxk.engines.text
+
+read = {path: times for path, times in opened.items() if "/transformers/models/" in path and path.endswith(".py")}
+print(len(read), sum(read.values()))
+"""
+
+
+def test_the_code_of_all_models_of_transformers_is_read_once_and_not_twice():
+    done = subprocess.run([sys.executable, "-c", COUNT_WHAT_IS_READ], capture_output=True, text=True, timeout=60, check=True)
+    files, reads = map(int, done.stdout.split())
+
+    assert files > 1000
+    assert reads < 1.1 * files  # some are read again by who imports them
+
+
 @pytest.mark.parametrize(("said", "left"), [("1", "1"), ("0", None), ("", None)])
 def test_the_users_word_on_compilation_holds_and_0_means_no(said, left):
     code = "import os; from mlxk import settings; settings.prepare_ml_libraries(); print(os.environ.get('MLX_DISABLE_COMPILE'))"

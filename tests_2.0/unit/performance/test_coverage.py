@@ -23,7 +23,17 @@ def test_the_tool_lists(tmp_path):
 def test_lines_of_a_started_process_are_covered(tmp_path):
     (tmp_path / "test_it.py").write_text(STARTS_THE_TOOL, encoding="utf-8")
     counted = ["--cov", f"--cov-config={ROOT / 'pyproject.toml'}", "--cov-report=json:covered.json"]
-    argv = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *counted, "test_it.py"]
+    argv = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "-p",
+        "no:cacheprovider",
+        f"--basetemp={tmp_path}/of-it",
+        *counted,
+        "test_it.py",
+    ]
 
     done = subprocess.run(argv, cwd=tmp_path, capture_output=True, text=True, timeout=100, check=False)
 
