@@ -46,6 +46,9 @@ nox.options.sessions = ["test"]
 COMPILED = {"UV_COMPILE_BYTECODE": "1", "UV_LINK_MODE": "hardlink"}
 """Bytecode is made once, at installation: without it every process that imports the ML stack compiles it again."""
 
+KEPT = {"PYTHONDONTWRITEBYTECODE": ""}
+"""The suite starts hundreds of processes from this checkout, which would each compile it where a machine keeps no bytecode."""
+
 
 def _matrix_name() -> str:
     """What ``MATRIX`` names; a run that is resumed keeps its own."""
@@ -106,7 +109,7 @@ def _suite(version: str) -> None:
 
 def _default_suite(session: nox.Session) -> None:
     _install(session, "-e", f"{ROOT}[{EXTRAS}]")
-    session.run("python", "-m", "pytest", *EVERY_CORE, *session.posargs)
+    session.run("python", "-m", "pytest", *EVERY_CORE, *session.posargs, env=KEPT)
 
 
 for _version in ("3.10", "3.11", "3.12", "3.13"):

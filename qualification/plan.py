@@ -44,6 +44,12 @@ class Cell:
         return frozenset(names | {self.model.model_id} if self.model else names)
 
     @property
+    def beside(self) -> bool:
+        """Whether it may run beside others: it needs no model, or one that was minted, whose megabytes no other cell misses."""
+        light = self.cpu or (self.model is not None and self.model.origin == "minted")
+        return light and not self.exclusive
+
+    @property
     def environment(self) -> str:
         """``py312-locked``: the environment that the cell shares with others of its Python and dependency set."""
         return environment_id(self.python, self.dependencies)

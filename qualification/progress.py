@@ -35,14 +35,14 @@ class Watch(Protocol):
 def seconds_left(waiting: Sequence[Cell], running: Mapping[str, float], seconds: Mapping[str, float], cores: int) -> float | None:
     """How long the rest takes; None where no cell of it, nor one of the same group, ever ran.
 
-    ``running`` gives how long each cell that has begun has run already. Cells that need no model share the cores.
+    ``running`` gives how long each cell that has begun has run already. Cells that may run beside others share the cores.
     """
     rest = 0.0
     known = False
     for cell in waiting:
         took = Debt.of("", [cell], seconds).seconds
         known = known or took > 0
-        rest += max(0.0, took - running.get(cell.id, 0.0)) / (max(2, cores) if cell.cpu else 1)
+        rest += max(0.0, took - running.get(cell.id, 0.0)) / (max(2, cores) if cell.beside else 1)
     return rest if known else None
 
 

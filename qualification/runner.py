@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import threading
 import time
@@ -16,6 +17,7 @@ from qualification.attempt import Attempt, Order
 from qualification.bundle import Bundle
 from qualification.declared import Need, Quarantined
 from qualification.errors import EnvironmentUnfitError, UsageError, nearest
+from qualification.history import History
 from qualification.outcome import Judged
 from qualification.plan import Cell, Plan
 from qualification.portfolio import Capacity
@@ -49,8 +51,8 @@ class Job:
 def run(job: Job, watch: Watch) -> None:
     """Accounts for every cell of the job's environment: each is gated with its reason, or run and named by its outcome.
 
-    Cells that need no model run beside each other, one on each core; then the others, one after another, because models share
-    one memory. ``watch`` is told of each cell when it begins, and what became of it when it is over.
+    Cells that need no model, or a minted one, run beside each other, one on each core; then the others, one after another,
+    because models share one memory. ``watch`` is told of each cell when it begins, and what became of it when it is over.
     """
     if changed := job.changed():
         raise UsageError(f"changed since the plan was made: {', '.join(changed)}; `make qualify` plans anew")
@@ -70,14 +72,20 @@ def _run(job: Job, watch: Watch) -> None:
     events = journal.read(job.bundle.journal)
     attempts = Counter(event["cell"] for event in events if event["event"] == "cell_started")
     unfit = job.unfit or _unfit(job)
-    capacity = _capacity(job, planned, None if unfit or not any(cell.model for cell in todo) else job.python)
+    known = history.read(job.bundle.root.parent)
+    capacity = _capacity(planned, known, None if unfit or not any(cell.model for cell in todo) else job.python)
     missing = needs.missing(need for cell in todo for need in cell.needs)
     accountant = _Accountant(job, planned, selected, unfit, watch, events[0]["at"][:10], capacity, missing, attempts)
     watch.planned(todo)
-    accountant.account_beside([cell for cell in todo if cell.cpu])
+    accountant.account_beside(longest_first([cell for cell in todo if cell.beside], known.seconds))
     for cell in todo:
-        if not cell.cpu:
+        if not cell.beside:
             accountant.account(cell)
+
+
+def longest_first(cells: Sequence[Cell], seconds: Mapping[str, float]) -> list[Cell]:
+    """So that all cores are busy until the end; what never ran may be the longest, and keeps the order of the matrix."""
+    return sorted(cells, key=lambda cell: -seconds.get(cell.id, math.inf))
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,14 +201,14 @@ def _ended(job: Job) -> frozenset[str]:
     return frozenset(cell for cell, event in last.items() if event.get("outcome", "interrupted") != "interrupted")
 
 
-def _capacity(job: Job, planned: Plan, python: Path | None) -> Capacity:
+def _capacity(planned: Plan, known: History, python: Path | None) -> Capacity:
     """``python`` is asked for what Metal recommends; None where no model runs."""
     here = machine.observe()
     return Capacity(
         tier=machine.tier_of(here.ram_bytes, planned.tiers),
         ram_bytes=here.ram_bytes,
         working_set_bytes=machine.working_set_bytes(python) if python else None,
-        peaks=history.read(job.bundle.root.parent).peaks,
+        peaks=known.peaks,
     )
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from qualification import progress
+from qualification import progress, runner
 
 SECONDS = {"text[a]": 60.0, "text[b]": 90.0, "unit[a]": 40.0}
 
@@ -65,3 +65,31 @@ def test_a_table_shows_what_runs_before_what_waits(build: Any) -> None:
     assert [*rows][-2:] == ["text[b]", "unit[a]"]
     assert rows["text[b]"].endswith("s 1 min 30 s")
     assert rows["unit[a]"] == "waits 40.0 s"
+
+
+@pytest.mark.parametrize(
+    ("cell", "beside"),
+    [
+        ({"cpu": True}, True),
+        ({"cpu": False}, False),
+        ({"model": "minted"}, True),
+        ({"model": "discovered"}, False),  # two of 30 GB are more than a machine has
+        ({"model": "minted", "exclusive": True}, False),
+    ],
+)
+def test_what_needs_little_memory_may_run_beside_others(build: Any, cell: dict[str, Any], beside: bool) -> None:
+    origin = cell.pop("model", None)
+
+    assert build.cell(model=origin and build.model(origin=origin), **cell).beside is beside
+
+
+def test_the_longest_begins_first_so_that_no_core_waits_for_it_at_the_end(build: Any) -> None:
+    cells = [build.cell(name) for name in ("unit[a]", "text[new]", "text[a]", "text[b]", "text[newer]")]
+
+    assert [cell.id for cell in runner.longest_first(cells, SECONDS)] == [
+        "text[new]",
+        "text[newer]",
+        "text[b]",
+        "text[a]",
+        "unit[a]",
+    ]
