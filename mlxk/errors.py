@@ -24,6 +24,7 @@
     │   ├── MediaRefused          an image or a recording is too large, damaged, or not what it should be
     │   ├── ModelUnhealthy
     │   ├── ModelNotRunnable
+    │   │   └── CapabilityMissing it is no model for that
     │   └── InsufficientMemory
     ├── OperationFailed           we tried, and it did not work
     │   ├── DeletionFailed
@@ -162,6 +163,10 @@ class ModelUnhealthy(Refused):
 
 class ModelNotRunnable(Refused):
     type = "model_not_runnable"
+
+
+class CapabilityMissing(ModelNotRunnable):
+    type = "capability_not_supported"
 
 
 class InsufficientMemory(Refused):

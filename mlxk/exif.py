@@ -17,6 +17,8 @@ _EXIF, _GPS, _TAKEN = 0x8769, 0x8825, 36867
 _BROKEN = (OSError, ValueError, SyntaxError, LookupError, TypeError, ArithmeticError, struct.error, AttributeError)
 _TIME = re.compile(r"(\d{4}):(\d\d):(\d\d) (\d\d:\d\d:\d\d)")
 _LONGEST = 64
+TABLE_MARK = "<!-- mlxk:filenames -->"
+_ROW = re.compile(r"^\| (\d{1,6}) \| image_([0-9a-f]{8})\.\w{1,5} \|", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -36,6 +38,16 @@ class Facts:
         return None if self.location is None else f"{self.location[0]:.5f}, {self.location[1]:.5f}"
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Row:
+    """An image, the number that it has, how people call it, and what is noted in it."""
+
+    number: int
+    image: Image
+    name: str
+    facts: Facts
+
+
 def facts(image: Image) -> Facts:
     """What is noted; a note that makes no sense counts as none."""
     from PIL import Image as pillow  # noqa: N813, PLC0415 - for requests with images only
@@ -49,38 +61,43 @@ def facts(image: Image) -> Facts:
     return Facts(location(gps), _date(details.get(_TAKEN) or noted.get(_CHANGED)), _camera(noted))
 
 
-def table(images: Sequence[Image], noted: Sequence[Facts], first: int = 1) -> str:
-    """The facts as a Markdown table that a page can fold; ``first`` is the number of the first image."""
-    rows = [
-        f"| {first + at} | image_{image.id}.{image.format.lower()} | {_cell(image.name)} | {found.place or '—'} | "
-        f"{found.date or '—'} | {_cell(found.camera or '—')} |"
-        for at, (image, found) in enumerate(zip(images, noted, strict=True))
+def table(rows: Sequence[Row]) -> str:
+    """The facts as a Markdown table that a page can fold."""
+    written = [
+        f"| {row.number} | image_{row.image.id}.{row.image.format.lower()} | {_cell(row.name)} | {row.facts.place or '—'} | "
+        f"{row.facts.date or '—'} | {_cell(row.facts.camera or '—')} |"
+        for row in rows
     ]
     return "\n".join(
         [
-            "<!-- mlxk:filenames -->",
-            f"<details><summary>Images ({len(images)})</summary>",
+            TABLE_MARK,
+            f"<details><summary>Images ({len(rows)})</summary>",
             "",
             "| Image | Filename | Original | Location | Date | Camera |",
             "|---|---|---|---|---|---|",
-            *rows,
+            *written,
             "",
             "</details>",
         ]
     )
 
 
-def context(noted: Sequence[Facts], first: int = 1) -> str:
+def numbers(text: str) -> dict[str, int]:
+    """The numbers that tables in a text give to images, by the id of the image."""
+    return {found[2]: int(found[1]) for found in _ROW.finditer(text)} if TABLE_MARK in text else {}
+
+
+def context(noted: Sequence[Facts], numbers: Sequence[int]) -> str:
     """The facts as sentences to put before a prompt; empty where there are none."""
     sentences = []
-    for at, found in enumerate(noted):
+    for number, found in zip(numbers, noted, strict=True):
         parts = [
             f"taken at {found.place}" if found.place else "",
             f"on {found.date}" if found.date else "",
             f"with {found.camera}" if found.camera else "",
         ]
         if found.known:
-            sentences.append(f"Image {first + at}: {' '.join(filter(None, parts))}.")
+            sentences.append(f"Image {number}: {' '.join(filter(None, parts))}.")
     return "\n".join(sentences)
 
 

@@ -21,6 +21,7 @@ MAX_TOTAL_BYTES = 50 << 20
 """Of all images that are shown to a model at once."""
 MAX_PIXELS = 64_000_000
 """Decoded, three bytes each: 192 MB. Cameras of 50 million pixels are below it, decompression bombs are not."""
+MAX_AT_ONCE = 32
 FORMATS = ("JPEG", "PNG", "GIF", "WEBP")
 
 _BROKEN = (OSError, ValueError, SyntaxError, EOFError, LookupError, TypeError, ArithmeticError, struct.error, AttributeError)
@@ -84,6 +85,8 @@ def decode(image: Image) -> Any:
 
 def check_together(images: Sequence[Image]) -> None:
     """Whether these may be shown to a model at once. Raises MediaRefused."""
+    if len(images) > MAX_AT_ONCE:
+        raise MediaRefused(f"There are {len(images)} images, and {MAX_AT_ONCE} are the most at once. Show fewer.", status=413)
     if sum(len(image.data) for image in images) > MAX_TOTAL_BYTES:
         raise MediaRefused(
             f"The images together are larger than {MAX_TOTAL_BYTES >> 20} MB. Show fewer at once.",

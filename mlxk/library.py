@@ -11,7 +11,7 @@ from mlxk import cache, contents, settings, workspace
 from mlxk.cache import Snapshot
 from mlxk.compatibility import Modality, Packages, general_obstacle, obstacles
 from mlxk.contents import Contents
-from mlxk.errors import ModelNotFound, ModelNotRunnable, ModelUnhealthy
+from mlxk.errors import CapabilityMissing, ModelNotFound, ModelNotRunnable, ModelUnhealthy
 from mlxk.health import Problem, problems, unfinished
 from mlxk.model import Description, describe
 
@@ -44,6 +44,21 @@ class Model:
     def runs(self, modality: Modality) -> bool:
         """Whether it can be used for this here."""
         return self.healthy and self.runtime.get(modality, "not declared") is None
+
+    @property
+    def widest(self) -> Modality:
+        """What it is loaded for where everything may be asked of it: a model with eyes reads text too."""
+        wide: tuple[Modality, ...] = ("vision", "text", "audio")
+        return next((modality for modality in wide if self.runs(modality)), "text")
+
+    def check_runs(self, modality: Modality) -> None:
+        """Raise the reason why it is not for this, or not here."""
+        obstacle = self.runtime.get(modality, self.obstacle)
+        if obstacle is not None:
+            raise ModelNotRunnable(f"{self.name} cannot be run. {obstacle}")
+        if modality not in self.runtime:
+            can = " and ".join(self.runtime)
+            raise CapabilityMissing(f"{self.name} cannot be run. It is a model for {can}, not for {modality}.")
 
     @property
     def obstacle(self) -> str | None:
@@ -106,8 +121,8 @@ class Library:
             found += unfinished(contents.unfinished(snapshot))
         return Model(snapshot, held, described, found, obstacles(described, held, self.packages))
 
-    def admit(self, snapshot: Snapshot, reclaimable_bytes: int = 0, modality: Modality = "text") -> Model:
-        """The model, if it may be loaded: whole, runnable as asked, and small enough. Raises the refusal otherwise.
+    def admit(self, snapshot: Snapshot, reclaimable_bytes: int = 0, modality: Modality | None = "text") -> Model:
+        """The model, if it may be loaded: whole, runnable as asked (None: for anything), and small enough. Else raises.
 
         ``reclaimable_bytes`` is what a model that would make room holds now.
         """
@@ -115,11 +130,7 @@ class Library:
         if not model.healthy:
             listed = " ".join(problem.message for problem in model.problems)
             raise ModelUnhealthy(f"{model.name} is not whole: {listed} Download it again.")
-        if modality not in model.runtime:
-            said = model.obstacle or f"It is a model for {' and '.join(model.runtime)}, not for {modality}."
-            raise ModelNotRunnable(f"{model.name} cannot be run. {said}")
-        if (obstacle := model.runtime[modality]) is not None:
-            raise ModelNotRunnable(f"{model.name} cannot be run. {obstacle}")
+        model.check_runs(modality or model.widest)
         from mlxk import memory  # noqa: PLC0415 - for loading only, and it takes a while to import
 
         available = memory.available_bytes()

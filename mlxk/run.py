@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import gc
 from collections.abc import Callable, Iterable, Iterator
-from typing import TYPE_CHECKING
 
 from mlxk import engines, interrupts
 from mlxk.compatibility import Modality
 from mlxk.engines import Completion, Engine, Event, Generation
 from mlxk.library import Library, Model
-
-if TYPE_CHECKING:
-    from mlxk.engines.audio import AudioEngine
 
 
 def admit(library: Library, spec: str, modality: Modality = "text") -> Model:
@@ -27,21 +22,9 @@ def load(model: Model, modality: Modality = "text") -> Engine:
     Importing makes a million objects that stay. To look for garbage among them takes 4 % of it, and at the end of the process
     0.2 s.
     """
-    with _importing():
-        return engines.load(model, modality)
-
-
-def load_for_speech(model: Model) -> AudioEngine:
-    """The same of a speech model."""
-    with _importing():
-        return engines.load_for_speech(model)
-
-
-@contextlib.contextmanager
-def _importing() -> Iterator[None]:
     gc.disable()
     try:
-        yield
+        return engines.load(model, modality)
     finally:
         gc.freeze()
         gc.enable()

@@ -1,25 +1,19 @@
-"""Answers to questions about images: the options of ``run`` for them, and the images chunk by chunk."""
+"""The options of ``run`` for images and recordings: which files are meant, and what is shown to the model at once."""
 
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import glob
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from mlxk import exif, images, settings
+from mlxk import images, settings, showing
 from mlxk.chat import Message
 from mlxk.commands.options import whole
-from mlxk.engines import Completion, Timings, Usage
+from mlxk.engines import Segment
 from mlxk.errors import UsageError
-
-if TYPE_CHECKING:
-    from mlxk.engines.audio import Transcript
-
-DESCRIBE = "Describe the image."
+from mlxk.showing import Shown
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,10 +27,7 @@ class Chunk:
 
     @property
     def heading(self) -> str:
-        """Empty where there is one chunk only."""
-        names = ", ".join(path.name for path in self.paths)
-        before = "\n" if self.number > 1 else ""
-        return f"{before}Chunk {self.number}/{self.of}: {names}\n\n" if self.of > 1 else ""
+        return showing.heading(self.number, self.of, [path.name for path in self.paths])
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -57,28 +48,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--language", metavar="LANG", help="what is spoken in the recording, as en or German; default: as heard")
 
 
-def transcribed(transcript: Transcript, load_time_s: float) -> Completion:
-    """A transcript as the answer of a model."""
-    listened = transcript.time_s
-    return Completion(
-        text=transcript.text,
-        reasoning="",
-        finish_reason="stop",
-        usage=Usage(0, transcript.tokens),
-        timings=Timings(
-            load_time_s=load_time_s,
-            time_to_first_token_s=listened,
-            prompt_tps=0.0,
-            generation_tps=transcript.tokens / listened if transcript.tokens else None,
-            peak_memory_gb=transcript.peak_memory_gb,
-        ),
-        end_tokens=(),
-    )
-
-
-def segments(transcript: Transcript) -> str:
+def table(segments: Sequence[Segment]) -> str:
     """When what was said, as a Markdown table."""
-    rows = [f"| {each.start_s:.2f} | {each.end_s:.2f} | {each.text} |" for each in transcript.segments]
+    rows = [f"| {each.start_s:.2f} | {each.end_s:.2f} | {each.text} |" for each in segments]
     return "\n".join(["", "", "| Start | End | Text |", "|---|---|---|", *rows])
 
 
@@ -106,28 +78,9 @@ def chunks(given: Sequence[str], size: int | None) -> tuple[Chunk, ...]:
 
 def shown(chunk: Chunk, prompt: str) -> tuple[Message, str]:
     """The turn that shows a chunk to the model, and what stands before its answer."""
-    read = tuple(images.read(path) for path in chunk.paths)
-    noted = [exif.facts(image) for image in read]
-    told = exif.context(noted) if settings.exif_context_wanted() else ""
-    message = Message("user", f"{told}\n\n{prompt}" if told else prompt, read)
-    wanted = settings.exif_wanted() and any(facts.known for facts in noted)
-    named = [dataclasses.replace(image, name=path.name) for image, path in zip(read, chunk.paths, strict=True)]
-    return message, chunk.heading + (f"{exif.table(named, noted, chunk.first)}\n\n" if wanted else "")
-
-
-def joined(completions: Sequence[Completion], texts: Sequence[str]) -> Completion:
-    """The answers to all chunks as one: its tokens are those of all, its times those of the first."""
-    first = completions[0]
-    length = any(each.finish_reason == "length" for each in completions)
-    return dataclasses.replace(
-        first,
-        text="\n".join(texts),
-        reasoning="\n\n".join(filter(None, (each.reasoning for each in completions))),
-        finish_reason="length" if length else "stop",
-        usage=Usage(
-            sum(each.usage.prompt_tokens for each in completions), sum(each.usage.completion_tokens for each in completions)
-        ),
-    )
+    read = [Shown(images.read(path), chunk.first + at, path.name) for at, path in enumerate(chunk.paths)]
+    message, table = showing.turn(prompt, read)
+    return message, chunk.heading + table
 
 
 def _check(chunk: Chunk) -> None:

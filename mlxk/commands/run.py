@@ -7,12 +7,12 @@ import dataclasses
 import sys
 from pathlib import Path
 
-from mlxk import interactive, interrupts, run, settings, sounds
+from mlxk import interactive, languages, run, settings, showing, sounds
 from mlxk.chat import Message
 from mlxk.commands import media
 from mlxk.commands.options import number, whole
 from mlxk.display import Display, as_text
-from mlxk.engines import Completion, Generation, Sampling
+from mlxk.engines import Completion, Generation, Recording, Sampling
 from mlxk.errors import UsageError
 from mlxk.library import Library, Model
 from mlxk.output import Result, notice, write
@@ -87,7 +87,7 @@ def _look(arguments: argparse.Namespace) -> Result | int:
     arguments.words = [*arguments.words, *behind]
     if arguments.no_chat_template:
         raise UsageError("Images stand in a conversation, and --no-chat-template continues a prompt as it is. Leave one out.")
-    prompt = _prompt(arguments) if arguments.words or arguments.prompt is not None else media.DESCRIBE
+    prompt = _prompt(arguments) if arguments.words or arguments.prompt is not None else showing.DESCRIBE
     chunks = media.chunks(files, arguments.chunk)
     model = run.admit(Library.of_user(), arguments.model, "vision")
     engine = run.load(model, "vision")
@@ -105,7 +105,7 @@ def _look(arguments: argparse.Namespace) -> Result | int:
         if not arguments.json:
             write(heading + as_text(completions[-1], reasoning=on_terminal and not arguments.no_reasoning))
             _tell(arguments, completions[-1])
-    return Result(_data(arguments, prompt, media.joined(completions, texts)), "") if arguments.json else 0
+    return Result(_data(arguments, prompt, showing.joined(completions, texts)), "") if arguments.json else 0
 
 
 def _listen(arguments: argparse.Namespace) -> Result:
@@ -114,19 +114,19 @@ def _listen(arguments: argparse.Namespace) -> Result:
         if getattr(arguments, option) not in (None, False):
             raise UsageError(f"--{option.replace('_', '-')} is for answers, and a recording is transcribed. Leave one out.")
     prompt = _prompt(arguments) if arguments.words or arguments.prompt is not None else ""
-    sound = sounds.read(Path(arguments.audio))
-    model = run.admit(Library.of_user(), arguments.model, "audio")
-    engine = run.load_for_speech(model)
+    language = languages.code(arguments.language) if arguments.language is not None else None
+    recording = Recording(sounds.read(Path(arguments.audio)), language)
+    engine = run.load(run.admit(Library.of_user(), arguments.model, "audio"), "audio")
     chosen = 0.0 if arguments.temperature == _DEFAULT.temperature else arguments.temperature
-    transcript = engine.transcribe(sound, arguments.language, prompt, chosen)
-    interrupts.check()
-    completion = media.transcribed(transcript, engine.load_time_s)
+    completion = run.answer(engine, Generation(prompt, sampling=Sampling(temperature=chosen), recording=recording))
+    heard = completion.heard
+    assert heard is not None
     if arguments.verbose:
         notice(_report(completion))
-    heard = {"language": transcript.language, "duration_s": transcript.duration_s}
-    parts = [{"start_s": each.start_s, "end_s": each.end_s, "text": each.text} for each in transcript.segments]
-    text = transcript.text + (media.segments(transcript) if settings.segments_wanted() else "")
-    return Result({**_data(arguments, prompt, completion), **heard, "segments": parts}, text)
+    told = {"language": heard.language, "duration_s": heard.duration_s}
+    parts = [{"start_s": each.start_s, "end_s": each.end_s, "text": each.text} for each in heard.segments]
+    text = completion.text + (media.table(heard.segments) if settings.segments_wanted() else "")
+    return Result({**_data(arguments, prompt, completion), **told, "segments": parts}, text)
 
 
 def _converse(arguments: argparse.Namespace) -> int:

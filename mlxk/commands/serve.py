@@ -53,7 +53,7 @@ def execute(arguments: argparse.Namespace) -> int:
     model = _preloaded(library, arguments.model) if arguments.model else None
     logs.configure(arguments.log_level, as_json=arguments.log_json, secret=arguments.api_key)
     limits = _limits(arguments)
-    worker = Worker(engines.load, engines.leave_thread, limits)
+    worker = Worker(engines.load_for_all, engines.leave_thread, limits)
     policy = Policy(loopback, arguments.api_key, arguments.max_tokens, allowed_origins=tuple(arguments.allow_origin))
     app = make_app(library, worker, policy, model.snapshot if model is not None and not model.snapshot.cached else None)
     server = Server(app, bind(arguments.host, arguments.port), limits.waiting + limits.together)
@@ -72,7 +72,7 @@ def _preloaded(library: Library, spec: str) -> Model:
     snapshot = dataclasses.replace(library, workspace_home=settings.workspace_home()).locate(spec)
     if not snapshot.cached:
         snapshot = dataclasses.replace(snapshot, name=Path(snapshot.folder).name)
-    return library.admit(snapshot)
+    return library.admit(snapshot, modality=None)
 
 
 def _limits(arguments: argparse.Namespace) -> Limits:

@@ -6,16 +6,14 @@ import logging
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import Literal, Protocol
 
-from mlxk import settings
+from mlxk import images, settings
 from mlxk.chat import Message
 from mlxk.compatibility import Modality
 from mlxk.errors import GenerationFailed, MlxkError
 from mlxk.library import Model
-
-if TYPE_CHECKING:
-    from mlxk.engines.audio import AudioEngine
+from mlxk.sounds import Sound
 
 log = logging.getLogger(__name__)
 
@@ -41,9 +39,19 @@ class Sampling:
 
 
 @dataclass(frozen=True, slots=True)
+class Recording:
+    """What is to be heard. ``language`` is a code, or None: as heard. ``words`` asks when each of them is said."""
+
+    sound: Sound
+    language: str | None = None
+    words: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Generation:
     """A request: a conversation, or text to be continued as it is. ``max_tokens`` None: as many as the context allows.
 
+    Where there is a ``recording``, its transcript is asked for, and the prompt is a text: what was said before it.
     ``top_logprobs`` asks how likely each token of the answer was, and which that many others were likeliest; None: not at all.
     ``look_past_end`` asks for the end tokens that come after the first, which costs the time of one token and more.
     """
@@ -54,6 +62,7 @@ class Generation:
     sampling: Sampling = field(default_factory=Sampling)
     look_past_end: bool = False
     top_logprobs: int | None = None
+    recording: Recording | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +132,47 @@ class Reasoning:
 
 
 @dataclass(frozen=True, slots=True)
+class Word:
+    """A word of a recording, in seconds from its beginning."""
+
+    start_s: float
+    end_s: float
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Decoding:
+    """How Whisper came to a segment; ``seek`` is where its window began, in hundredths of a second."""
+
+    seek: int
+    tokens: tuple[int, ...]
+    temperature: float
+    avg_logprob: float
+    compression_ratio: float
+    no_speech_prob: float
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """A stretch of a recording, in seconds from its beginning, and what is said in it."""
+
+    start_s: float
+    end_s: float
+    text: str
+    words: tuple[Word, ...] = ()
+    decoding: Decoding | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """What is known of a recording beside its text. ``language`` is None where the model does not tell it."""
+
+    duration_s: float
+    language: str | None
+    segments: tuple[Segment, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Finished:
     """Always the last event, and the only one that says how it went.
 
@@ -136,7 +186,7 @@ class Finished:
     end_tokens: tuple[str, ...] = ()
 
 
-Event = Started | Reasoning | Text | Finished
+Event = Started | Reasoning | Text | Heard | Finished
 
 
 class Job(Protocol):
@@ -168,7 +218,10 @@ class Engine(Protocol):
     """A loaded model, to be used on the thread that loaded it."""
 
     def stream(self, request: Generation, cancelled: Callable[[], bool]) -> Iterator[Event]:
-        """Started, any number of Reasoning and Text, then Finished. Ends without Finished once ``cancelled`` says so."""
+        """Started, any number of Reasoning and Text, Heard after a recording, then Finished.
+
+        Ends without Finished once ``cancelled`` says so.
+        """
         ...
 
     def batch(self, prompt_cache_bytes: int) -> Batch:
@@ -191,6 +244,7 @@ class Completion:
     timings: Timings
     end_tokens: tuple[str, ...]
     tokens: tuple[Chosen, ...] = ()
+    heard: Heard | None = None
 
 
 def complete(events: Iterable[Event]) -> Completion | None:
@@ -198,15 +252,18 @@ def complete(events: Iterable[Event]) -> Completion | None:
     text: list[str] = []
     reasoning: list[str] = []
     tokens: list[Chosen] = []
+    heard: Heard | None = None
     for event in events:
         if isinstance(event, Text):
             text.append(event.text)
             tokens.extend(event.tokens)
         elif isinstance(event, Reasoning):
             reasoning.append(event.text)
+        elif isinstance(event, Heard):
+            heard = event
         elif isinstance(event, Finished):
             joined = "".join(text), "".join(reasoning)
-            return Completion(*joined, event.finish_reason, event.usage, event.timings, event.end_tokens, tuple(tokens))
+            return Completion(*joined, event.finish_reason, event.usage, event.timings, event.end_tokens, tuple(tokens), heard)
     return None
 
 
@@ -216,16 +273,30 @@ def load(model: Model, modality: Modality = "text") -> Engine:
         from mlxk.engines.vision import VisionEngine  # noqa: PLC0415 - imports mlx-vlm, which takes seconds
 
         return VisionEngine.load(model)
+    if modality == "audio":
+        from mlxk.engines.audio import AudioEngine  # noqa: PLC0415 - imports mlx-audio, which takes a second
+
+        return AudioEngine.load(model)
     from mlxk.engines.text import TextEngine  # noqa: PLC0415 - imports mlx-lm, which takes a second
 
     return TextEngine.load(model)
 
 
-def load_for_speech(model: Model) -> AudioEngine:
-    """Load a speech model that the library admitted. Raises LoadFailed."""
-    from mlxk.engines.audio import AudioEngine  # noqa: PLC0415 - imports mlx-audio, which takes a second
+def load_for_all(model: Model) -> Engine:
+    """Load a model for everything that it can do here."""
+    return load(model, model.widest)
 
-    return AudioEngine.load(model)
+
+def check_media(request: Generation) -> None:
+    """Whether what the request brings can be read, which needs no model. Raises MediaRefused."""
+    messages = () if isinstance(request.prompt, str) else request.prompt
+    for message in messages:
+        for image in message.images:
+            images.decode(image)
+    if request.recording is not None:
+        from mlxk.engines.audio import decode  # noqa: PLC0415 - imports mlx-audio, which takes a second
+
+        decode(request.recording.sound)
 
 
 def leave_thread() -> None:

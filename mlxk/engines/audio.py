@@ -2,15 +2,30 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import io
 import time
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
-from mlxk.engines import libraries
-from mlxk.errors import GenerationFailed, LoadFailed, MediaRefused, UsageError
+from mlxk.engines import (
+    Batch,
+    Decoding,
+    Event,
+    Finished,
+    Generation,
+    Heard,
+    Segment,
+    Started,
+    Text,
+    Timings,
+    Usage,
+    Word,
+    libraries,
+)
+from mlxk.engines.turns import OneByOne
+from mlxk.errors import GenerationFailed, LoadFailed, MediaRefused
 from mlxk.library import Model
 from mlxk.sounds import MAX_SECONDS, Sound
 
@@ -19,32 +34,9 @@ libraries.prepare()
 import mlx.core as mx  # noqa: E402 - the libraries read the variables set above
 from mlx_audio.audio_io import read  # noqa: E402
 from mlx_audio.stt import load  # noqa: E402
-from mlx_audio.stt.models.whisper.tokenizer import LANGUAGES, TO_LANGUAGE_CODE  # noqa: E402
 
 _RATE = 16_000  # of every model that mlx-audio has for speech
 _FAULTS = (RuntimeError, ValueError, LookupError, TypeError, AttributeError, OSError, ArithmeticError, NotImplementedError)
-
-
-@dataclass(frozen=True, slots=True)
-class Segment:
-    """A stretch of a recording, in seconds from its beginning, and what is said in it."""
-
-    start_s: float
-    end_s: float
-    text: str
-
-
-@dataclass(frozen=True, slots=True)
-class Transcript:
-    """``duration_s`` is that of the recording; ``language`` is None where the model does not tell it."""
-
-    text: str
-    segments: tuple[Segment, ...]
-    language: str | None
-    duration_s: float
-    tokens: int
-    time_s: float
-    peak_memory_gb: float
 
 
 class AudioEngine:
@@ -68,30 +60,47 @@ class AudioEngine:
         gc.collect()
         mx.clear_cache()
 
-    def transcribe(self, sound: Sound, language: str | None = None, prompt: str = "", temperature: float = 0.0) -> Transcript:
-        """What is said in a recording. Raises MediaRefused, UsageError for a language that is none, GenerationFailed."""
-        options: dict[str, Any] = {"temperature": temperature}
-        if language is not None:
-            options["language"] = language_code(language)
-        if prompt:
-            options["initial_prompt"] = prompt
-        samples = decode(sound)
+    def batch(self, prompt_cache_bytes: int) -> Batch:
+        return OneByOne(self.stream)
+
+    def stream(self, request: Generation, cancelled: Callable[[], bool]) -> Iterator[Event]:
+        """The transcript is one piece: what mlx-audio streams is another text than what it writes of the whole."""
+        recording = request.recording
+        if recording is None:
+            raise GenerationFailed("It is a speech model, and there is no recording to be heard.")
+        options: dict[str, Any] = {"temperature": request.sampling.temperature}
+        options |= {"language": recording.language} if recording.language else {}
+        options |= {"initial_prompt": request.prompt} if request.prompt else {}
+        options |= {"word_timestamps": True} if recording.words else {}
+        samples = decode(recording.sound)
+        yield Started()
         mx.reset_peak_memory()
         began = time.perf_counter()
         try:
-            heard = self._model.generate(mx.array(samples), **options)
+            with _interruptible(self._model, cancelled):
+                heard = self._model.generate(mx.array(samples), **options)
+        except _CancelledError:
+            return
         except _FAULTS as error:
             raise GenerationFailed(f"The model failed while listening: {' '.join(str(error).split())}") from error
+        if not cancelled():
+            yield from self._told(heard, len(samples) / _RATE, time.perf_counter() - began)
+
+    def _told(self, heard: Any, duration_s: float, time_s: float) -> Iterator[Event]:
         parts: Iterable[Mapping[str, Any]] = getattr(heard, "segments", None) or ()
-        return Transcript(
-            text=str(heard.text).strip(),
-            segments=tuple(Segment(float(each["start"]), float(each["end"]), str(each["text"]).strip()) for each in parts),
-            language=getattr(heard, "language", None),
-            duration_s=len(samples) / _RATE,
-            tokens=sum(len(each.get("tokens", ())) for each in parts),
-            time_s=time.perf_counter() - began,
+        tokens = sum(len(part.get("tokens", ())) for part in parts)
+        if text := str(heard.text).strip():
+            yield Text(text)
+        segments = tuple(_segment(part) for part in parts if str(part["text"]).strip())
+        yield Heard(duration_s, getattr(heard, "language", None), segments)
+        timings = Timings(
+            load_time_s=self.load_time_s,
+            time_to_first_token_s=time_s,
+            prompt_tps=0.0,
+            generation_tps=tokens / time_s if tokens else None,
             peak_memory_gb=mx.get_peak_memory() / 1e9,
         )
+        yield Finished("stop", Usage(0, tokens), timings)
 
 
 def decode(sound: Sound) -> Any:
@@ -114,9 +123,40 @@ def decode(sound: Sound) -> Any:
     return samples
 
 
-def language_code(language: str) -> str:
-    """Two or three letters for a language, which may be given by its English name."""
-    wanted = language.lower()
-    if wanted not in LANGUAGES and wanted not in TO_LANGUAGE_CODE:
-        raise UsageError(f"There is no language {language!r}; give its code, as en, de or ja.")
-    return str(TO_LANGUAGE_CODE.get(wanted, wanted))
+def _segment(part: Mapping[str, Any]) -> Segment:
+    words = tuple(Word(float(each["start"]), float(each["end"]), str(each["word"]).strip()) for each in part.get("words") or ())
+    decoding = None
+    if "avg_logprob" in part:
+        decoding = Decoding(
+            seek=int(part["seek"]),
+            tokens=tuple(int(token) for token in part["tokens"]),
+            temperature=float(part["temperature"]),
+            avg_logprob=float(part["avg_logprob"]),
+            compression_ratio=float(part["compression_ratio"]),
+            no_speech_prob=float(part["no_speech_prob"]),
+        )
+    return Segment(float(part["start"]), float(part["end"]), str(part["text"]).strip(), words, decoding)
+
+
+@contextlib.contextmanager
+def _interruptible(model: Any, cancelled: Callable[[], bool]) -> Iterator[None]:
+    """Whisper decodes a recording window by window, of 30 s: before each of them it can be ended. Other models cannot."""
+    if not hasattr(model, "decode"):
+        yield
+        return
+    decode_window = model.decode
+
+    def decode_or_end(*arguments: Any, **options: Any) -> Any:
+        if cancelled():
+            raise _CancelledError
+        return decode_window(*arguments, **options)
+
+    model.decode = decode_or_end
+    try:
+        yield
+    finally:
+        del model.decode
+
+
+class _CancelledError(Exception):
+    pass

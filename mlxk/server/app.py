@@ -18,6 +18,7 @@ from bottle import Bottle, HTTPError, HTTPResponse, request, response  # type: i
 
 from mlxk import cache, schemas, settings
 from mlxk.cache import Snapshot
+from mlxk.compatibility import Modality
 from mlxk.errors import MlxkError, ModelNotFound, RequestError
 from mlxk.library import Library, Model
 from mlxk.server import answers as answering
@@ -114,13 +115,13 @@ class _Service:
 
     def models(self) -> HTTPResponse:
         own = [self._library.inspect(self._workspace)] if self._workspace is not None else []
-        runnable = [model for model in (*own, *self._library.models()) if model.runs("text")]
-        return _json({"object": "list", "data": [self._model_object(model) for model in runnable]})
+        models = (model for model in (*own, *self._library.models()) if model.runnable)
+        return _json({"object": "list", "data": [self._model_object(model) for model in models]})
 
     def model(self, name: str) -> HTTPResponse:
         model = self._library.inspect(self._named(name))
-        if not model.runs("text"):
-            raise ModelNotFound(f"{model.name} cannot be served. {model.reason or 'It does not write text.'}")
+        if not model.runnable:
+            raise ModelNotFound(f"{model.name} cannot be served. {model.reason}")
         return _json(self._model_object(model))
 
     def metrics(self) -> HTTPResponse:
@@ -139,7 +140,7 @@ class _Service:
         return self._answer(parse_completion(_json_body(), self._policy.default_max_tokens), TextShape)
 
     def _answer(self, asked: Asked, form: type[ChatShape | TextShape]) -> HTTPResponse | EventStream:
-        model = self._admit(asked.model)
+        model = self._admit(asked.model, "text")
         exchange = self._worker.submit(model, asked.generations)
         shape = form(model.name, logprobs=asked.generations[0].top_logprobs is not None)
         gone = request.environ["waitress.client_disconnected"]
@@ -156,13 +157,14 @@ class _Service:
         self._metrics.finished(answers)
         return _json(shape.whole(answers))
 
-    def _admit(self, spec: str) -> Model:
-        """The model asked for; nothing about the one in memory changes before it is known that this one can be loaded."""
+    def _admit(self, spec: str, modality: Modality) -> Model:
+        """The model asked for, if it can do this. Nothing about the one in memory changes before it is known to be loadable."""
         snapshot = self._named(spec)
         loaded = self._worker.loaded
         if loaded is not None and loaded.snapshot == snapshot:
+            loaded.check_runs(modality)
             return loaded
-        return self._library.admit(snapshot, loaded.weights_bytes if loaded is not None else 0)
+        return self._library.admit(snapshot, loaded.weights_bytes if loaded is not None else 0, modality)
 
     def _named(self, spec: str) -> Snapshot:
         if self._workspace is not None and spec == self._workspace.name:

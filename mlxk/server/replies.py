@@ -13,11 +13,13 @@ from collections.abc import Sequence
 from typing import Any
 
 from mlxk import __version__
+from mlxk.compatibility import Modality
 from mlxk.engines import Chosen, Completion, Finished, Likelihood, Reasoning, Text
 from mlxk.errors import (
     ContextLengthExceeded,
     DeadlineExceeded,
     InsufficientMemory,
+    MediaRefused,
     MlxkError,
     NotFound,
     Refused,
@@ -33,10 +35,15 @@ _STATUS: tuple[tuple[type[MlxkError], int], ...] = (
     (ContextLengthExceeded, 400),
     (NotFound, 404),
     (InsufficientMemory, 507),
+    (MediaRefused, 400),
     (Refused, 422),
     (Unavailable, 503),
     (DeadlineExceeded, 504),
 )
+
+
+_MODALITIES: dict[str, Modality] = {"text-generation": "text", "vision": "vision", "audio": "audio"}
+"""The capabilities that depend on what is installed."""
 
 
 def status(error: MlxkError) -> int:
@@ -72,9 +79,15 @@ def model_object(model: Model, *, loaded: bool) -> dict[str, Any]:
         "created": int(model.contents.modified_s),
         "owned_by": "mlxk",
         "context_length": model.description.context_length,
-        "capabilities": list(model.description.capabilities),
+        "capabilities": _capabilities(model),
         "loaded": loaded,
     }
+
+
+def _capabilities(model: Model) -> list[str]:
+    """Those that it has here: what is missing for one of them takes it away."""
+    named = model.description.capabilities
+    return [name for name in named if (modality := _MODALITIES.get(name)) is None or model.runs(modality)]
 
 
 class Shape(ABC):

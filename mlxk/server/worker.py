@@ -142,7 +142,7 @@ class Worker:
         """Whoever waits and can be answered with those that are being answered. Nobody overtakes one who wants another model."""
         while (ticket := self._next()) is not None:
             try:
-                self._batch_of(ticket.model).add(ticket)
+                self._batch_for(ticket).add(ticket)
             except MlxkError as error:
                 ticket.put(error)
             except Exception as error:  # noqa: BLE001 - the boundary of the request
@@ -173,9 +173,11 @@ class Worker:
             going_on = [ticket for ticket in self._active if not (ticket.ended or ticket in left)]
             self._active = going_on if self._batch else []  # one may have left since, and been dropped already
 
-    def _batch_of(self, model: Model) -> Batch:
-        if not self._is_loaded(model) or self._batch is None:
-            self._switch(model)
+    def _batch_for(self, ticket: Ticket) -> Batch:
+        """The batch of its model. What it brings is looked at before another model makes room for its own."""
+        if not self._is_loaded(ticket.model) or self._batch is None:
+            engines.check_media(ticket.request)
+            self._switch(ticket.model)
         assert self._batch is not None
         return self._batch
 

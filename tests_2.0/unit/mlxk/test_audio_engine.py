@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import array
 import json
 
 import pytest
 
 from mlxk import cli, engines, sounds
 from mlxk.compatibility import Packages
+from mlxk.engines import Generation, Recording, Sampling, complete
 from mlxk.library import Library
 from qualification.mint import store
 from qualification.mint.catalog import known_speech
@@ -33,7 +35,12 @@ def model(home):
 
 @pytest.fixture(scope="module")
 def engine(model):
-    return engines.load_for_speech(model)
+    return engines.load_for_all(model)
+
+
+def hear(engine, data, cancelled=lambda: False, **options):
+    recording = Recording(sounds.parse("a.mp3", data), **options)  # a name tells nothing
+    return complete(engine.stream(Generation("", sampling=Sampling(temperature=0), recording=recording), cancelled))
 
 
 def test_a_speech_model_has_ears_and_no_eyes_for_all_its_preprocessor(model):
@@ -45,15 +52,40 @@ def test_a_speech_model_has_ears_and_no_eyes_for_all_its_preprocessor(model):
 
 @pytest.mark.parametrize("known", known_speech(MODEL)[:3], ids=lambda known: known.name)
 def test_a_phrase_is_heard_exactly_and_its_duration_is_that_of_the_recording(engine, known):
-    heard = engine.transcribe(sounds.parse("a.mp3", wav(speak(known.phrase))))  # a name tells nothing
+    answer = hear(engine, wav(speak(known.phrase)))
 
-    assert heard.text == known.phrase
-    assert heard.duration_s == pytest.approx(duration_s(known.phrase), abs=0.001)
-    assert [(each.start_s, each.text) for each in heard.segments] == [(0, known.phrase)]
+    assert (answer.text, answer.finish_reason) == (known.phrase, "stop")
+    assert answer.heard.duration_s == pytest.approx(duration_s(known.phrase), abs=0.001)
+    assert [(each.start_s, each.text) for each in answer.heard.segments] == [(0, known.phrase)]
+    assert answer.usage.completion_tokens == len(answer.heard.segments[0].decoding.tokens)
 
 
 def test_silence_is_no_text(engine):
-    assert engine.transcribe(sounds.parse("a.wav", wav(silence(1)))).text == ""
+    answer = hear(engine, wav(silence(1)))
+
+    assert (answer.text, answer.heard.segments) == ("", ())
+
+
+def test_words_are_told_one_after_another_where_they_are_asked_for(engine):
+    (segment,) = hear(engine, wav(speak("Nine red apples.")), words=True).heard.segments
+
+    assert [word.text for word in segment.words] == ["Nine", "red", "apples."]
+    ends = [moment for word in segment.words for moment in (word.start_s, word.end_s)]
+    assert ends == sorted(ends)
+    assert not hear(engine, wav(speak("Nine red apples."))).heard.segments[0].words
+
+
+def test_listening_ends_at_the_next_window_once_it_is_cancelled_and_the_next_recording_is_heard(engine):
+    long = array.array("d", [*speak("Turn left now."), *silence(70)])
+    asked = []
+
+    def cancelled():
+        asked.append(True)
+        return len(asked) > 1
+
+    assert hear(engine, wav(long), cancelled) is None
+    assert len(asked) == 2
+    assert hear(engine, wav(speak("Hello world."))).text == "Hello world."
 
 
 def test_run_transcribes_and_tells_language_and_segments(home, monkeypatch, capsys, tmp_path):

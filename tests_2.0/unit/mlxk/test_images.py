@@ -142,7 +142,7 @@ def test_an_image_without_notes_has_no_facts():
 
 def test_a_camera_cannot_write_into_the_table():
     found = exif.facts(with_notes(camera=("Evil | <b>", "x\x1b[31m\n| row |")))
-    row = exif.table([parse("a|b.jpg", encoded("JPEG"))], [found]).splitlines()[5]
+    row = exif.table([exif.Row(1, parse("a.jpg", encoded("JPEG")), "a|b.jpg", found)]).splitlines()[5]
 
     assert row.replace("\\|", "").count("|") == 7
     assert not {"\x1b", "<"} & set(row)

@@ -6,7 +6,7 @@ import struct
 
 import pytest
 
-from mlxk import sounds
+from mlxk import languages, sounds
 from mlxk.errors import MediaRefused, UsageError
 from qualification.mint.tones import RATE, speak, wav
 
@@ -103,8 +103,13 @@ def test_samples_that_are_no_numbers_never_reach_a_model(value):
 
 
 def test_a_language_that_is_none_is_named():
-    from mlxk.engines.audio import language_code
-
-    assert [language_code(each) for each in ("en", "German", "JA")] == ["en", "de", "ja"]
+    assert [languages.code(each) for each in ("en", "German", "JA")] == ["en", "de", "ja"]
     with pytest.raises(UsageError, match="There is no language 'elvish'"):
-        language_code("elvish")
+        languages.code("elvish")
+
+
+def test_the_languages_are_those_of_whisper():
+    from mlx_audio.stt.models.whisper.tokenizer import TO_LANGUAGE_CODE
+
+    assert {name: languages.code(name) for name in TO_LANGUAGE_CODE} == TO_LANGUAGE_CODE
+    assert all(languages.code(code) == code for code in TO_LANGUAGE_CODE.values())
