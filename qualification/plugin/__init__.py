@@ -5,6 +5,7 @@
 ``rules``       what a live test must declare, or it is not collected
 ``sharing``     the part of a shuffled cell that one process runs
 ``isolation``   a hub cache of a test's own, and the user's kept from being written to
+``pristine``    a run after which the user's cache is another one fails
 ``hubs``        a local hub of a test's own, and the Hub where variables say so
 ``baselines``   what a model test took, beside what it took before
 ``measuring``   what the tool tells and takes while a test runs on a model
@@ -17,7 +18,7 @@ from pathlib import Path
 
 import pytest
 
-from qualification.plugin import baselines, hubs, isolation, measuring, models, rules, selection, sharing
+from qualification.plugin import baselines, hubs, isolation, measuring, models, pristine, rules, selection, sharing
 from qualification.plugin.context import CELL, Cell, obey_supervisor, refuse_checkout
 from qualification.plugin.recording import Progress, Recorder
 
@@ -40,6 +41,8 @@ def pytest_configure(config: pytest.Config) -> None:
         obey_supervisor()
         refuse_checkout(cell)
         config.pluginmanager.register(Progress(cell.progress), "qualification-progress")
+    elif not hasattr(config, "workerinput"):  # of pytest-xdist's processes the first looks for all
+        config.pluginmanager.register(pristine.Pristine(), "qualification-pristine")
     report_output = config.getoption("--report-output")
     if report_output:
         config.pluginmanager.register(Recorder(report_output.resolve(), cell), "qualification-recorder")

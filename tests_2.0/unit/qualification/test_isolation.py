@@ -312,3 +312,29 @@ def test_the_request_for_a_reflink_is_what_linux_defines():
     write, kind, number, size_of_int = 1, 0x94, 9, 4  # linux/fs.h: #define FICLONE _IOW(0x94, 9, int)
 
     assert write << 30 | size_of_int << 16 | kind << 8 | number == FICLONE
+
+
+def run_beside_a_users_cache(pytester, monkeypatch, command: str, *options: str):
+    """A run of one test that starts a child in the user's cache."""
+    hub = pytester.path / "users-own" / "hub"
+    (hub / "models--org--m" / "refs").mkdir(parents=True, exist_ok=True)
+    (hub / "models--org--m" / "refs" / "main").write_text("precious", encoding="utf-8")
+    monkeypatch.setenv("HF_HOME", str(hub.parent))
+    call = f"subprocess.run({command!r}, shell=True, check=True, cwd={str(hub)!r})"
+    pytester.makepyfile(f"import subprocess\n\ndef test_it():\n    {call}")
+    return pytester.runpytest_subprocess("-p", "qualification.plugin", *options)
+
+
+def test_a_run_after_which_the_users_cache_is_another_fails_and_says_what_changed(pytester, monkeypatch):
+    outcome = run_beside_a_users_cache(pytester, monkeypatch, "touch -d 2001-01-01 models--org--m/refs/main")
+
+    outcome.assert_outcomes(passed=1)
+    assert outcome.ret == pytest.ExitCode.TESTS_FAILED
+    outcome.stdout.fnmatch_lines(["*the user's cache was changed*", "*/users-own/hub/models--org--m/refs/main"])
+
+
+@pytest.mark.parametrize(("command", "said"), [("cat models--org--m/refs/main", 0), ("rm -r models--org--m", 1)])
+def test_a_run_in_several_processes_says_it_once_and_a_cache_that_is_the_same_is_no_news(pytester, monkeypatch, command, said):
+    outcome = run_beside_a_users_cache(pytester, monkeypatch, command, "-n", "2", "-p", "xdist")
+
+    assert (outcome.ret, outcome.stdout.str().count("the user's cache was changed")) == (said, said)

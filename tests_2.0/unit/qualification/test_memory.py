@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import time
@@ -103,6 +104,21 @@ def test_a_cache_is_as_it_was_until_anything_in_it_is_touched(tmp_path: Path):
 
     changed = caches.changes(before, caches.fingerprint(tmp_path))
     assert changed == ("models--org--name/blobs/a", "models--org--name/blobs/b", "models--org--name/gone")
+
+
+def test_of_a_cache_the_time_of_a_file_alone_is_told_and_a_folder_in_which_something_came_and_went(tmp_path: Path):
+    for folder in ("timed", "visited"):
+        (tmp_path / folder / "deep").mkdir(parents=True)
+        (tmp_path / folder / "deep" / "a").touch()
+    (tmp_path / "link").symlink_to(tmp_path / "timed")
+    before = caches.fingerprint(tmp_path)
+    time.sleep(0.01)
+
+    os.utime(tmp_path / "timed/deep/a")
+    (tmp_path / "visited/deep/b").touch()
+    (tmp_path / "visited/deep/b").unlink()
+
+    assert caches.changes(before, caches.fingerprint(tmp_path)) == ("timed/deep/a", "visited/deep")
 
 
 def test_no_cache_has_nothing_in_it(tmp_path: Path):
