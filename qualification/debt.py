@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from statistics import fmean
 
 from qualification.plan import Cell, Plan
 from qualification.units import format_seconds
@@ -21,8 +22,8 @@ class Debt:
     @staticmethod
     def of(pays: str, cells: Iterable[Cell], seconds: Mapping[str, float]) -> Debt:
         owed = list(cells)
-        took = [_estimate(cell, seconds) for cell in owed]
-        known = [each for each in took if each is not None]
+        usual = _by_group(seconds)
+        known = [took for cell in owed if (took := seconds.get(cell.id, usual.get(cell.group))) is not None]
         total = sum(known) / len(known) * len(owed) if known else 0.0
         return Debt(pays, len(owed), len({cell.model.model_id for cell in owed if cell.model}), total)
 
@@ -43,12 +44,12 @@ def debts(plan: Plan, unpaid: Mapping[str, str], seconds: Mapping[str, float]) -
     return tuple(Debt.of(pays, cells, seconds) for pays, cells in owed.items())
 
 
-def _estimate(cell: Cell, seconds: Mapping[str, float]) -> float | None:
-    """What this cell took before, else what others of its group did: on another Python, or with another model."""
-    if cell.id in seconds:
-        return seconds[cell.id]
-    alike = [took for other, took in seconds.items() if other.partition("[")[0] == cell.group]
-    return sum(alike) / len(alike) if alike else None
+def _by_group(seconds: Mapping[str, float]) -> dict[str, float]:
+    """What cells of each group took on the average: an estimate for one of another Python, or with another model."""
+    alike: dict[str, list[float]] = {}
+    for cell, took in seconds.items():
+        alike.setdefault(cell.partition("[")[0], []).append(took)
+    return {group: fmean(took) for group, took in alike.items()}
 
 
 def _counted(number: int, what: str) -> str:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from qualification import schemas
 from qualification.declared import DEFAULT_MEMORY_BYTES, Gate, Group, Matrix, Modality, Need, Process, Quarantined, Tier
@@ -127,9 +127,13 @@ def select(plan: Plan, only: Iterable[str]) -> frozenset[str]:
 
 
 def freeze(plan: Plan) -> bytes:
-    """Canonical JSON: sorted keys, no spaces that carry nothing, one final newline."""
-    document = {"plan": 1, **asdict(plan)}
-    return (json.dumps(document, sort_keys=True, indent=1, ensure_ascii=False) + "\n").encode("utf-8")
+    """Canonical JSON: sorted keys, one cell (or tier, or entry of a quarantine) a line, one final newline."""
+    document = {"plan": 1, **_fields(plan)}
+    lines = (
+        f" {_encode(name)}: {_lines(value) if isinstance(value, tuple) else _encode(value)}"
+        for name, value in sorted(document.items())
+    )
+    return ("{\n" + ",\n".join(lines) + "\n}\n").encode("utf-8")
 
 
 def thaw(content: bytes) -> Plan:
@@ -167,6 +171,18 @@ def hash_tree(root: Path, paths: Iterable[str]) -> str:
         digest.update(file.relative_to(root).as_posix().encode() + b"\0")
         digest.update(hashlib.sha256(file.read_bytes()).digest())
     return digest.hexdigest()
+
+
+def _fields(declared: object) -> dict[str, Any]:
+    """As ``asdict`` for one level: the encoder asks again for what is inside, and copies nothing."""
+    return {field.name: getattr(declared, field.name) for field in fields(cast("Any", declared))}
+
+
+_encode = json.JSONEncoder(sort_keys=True, ensure_ascii=False, default=_fields).encode
+
+
+def _lines(values: tuple[Any, ...]) -> str:
+    return "[\n  " + ",\n  ".join(map(_encode, values)) + "\n ]" if values else "[]"
 
 
 def _cells(matrix: Matrix, group: Group, models: Sequence[Model], tiers: Sequence[str]) -> Iterable[Cell]:

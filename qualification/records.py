@@ -80,13 +80,12 @@ def written_since(path: Path, offset: int, cell: str) -> list[tuple[dict[str, An
 def _complete(path: Path, offset: int = 0) -> Iterator[tuple[int, dict[str, Any], bytes]]:
     content = path.read_bytes() if path.exists() else b""
     first = content.count(b"\n", 0, offset) + 1
-    reader = schemas.Reader("report")
     for number, line in enumerate(content[offset:].split(b"\n")[:-1], start=first):
         try:
             record = json.loads(line, parse_constant=_refuse)
         except ValueError as error:
             raise BundleError(f"{path.name}:{number}: not a JSON line ({error})") from error
-        wrong = reader.violations(record)
+        wrong = schemas.violations("report", record)
         if wrong:
             raise BundleError(f"{path.name}:{number}: {wrong[0]}")
         yield number, record, line + b"\n"

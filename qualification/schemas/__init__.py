@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
-from datetime import datetime
 from functools import cache
-from importlib.resources import files
-from typing import Any, Literal, cast
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, cast
 
-import jsonschema
-from jsonschema.protocols import Validator
-from jsonschema.validators import validator_for
+from qualification.schemas import quick
+from qualification.schemas.quick import instant
+
+if TYPE_CHECKING:
+    from jsonschema.protocols import Validator
+
+__all__ = ["EARLIER", "Name", "instant", "load", "report_version", "validator", "violations"]
 
 Name = Literal[
     "matrix", "plan", "report", "journal", "verdict", "quarantine", "manifest",
@@ -31,52 +34,36 @@ _FILES: dict[Name, str] = {"report": "report-current"}
 @cache
 def load(name: Name) -> dict[str, Any]:
     """The schema as it stands in the package; the caller must not change it."""
-    text = files(__name__).joinpath(f"{_FILES.get(name, name)}.schema.json").read_text(encoding="utf-8")
+    text = (Path(__file__).parent / f"{_FILES.get(name, name)}.schema.json").read_text(encoding="utf-8")
     schema: dict[str, Any] = json.loads(text)
     return schema
 
 
 @cache
 def validator(name: Name) -> Validator:
-    """A checker with formats (date-time) on; its ``iter_errors`` yields every violation."""
+    """A checker with formats (date-time) on; its ``iter_errors`` yields every violation.
+
+    jsonschema takes longer to import than a small cell to run, so it is asked only where something is wrong.
+    """
+    import jsonschema  # noqa: PLC0415
+    from jsonschema.validators import validator_for  # noqa: PLC0415
+
+    formats = jsonschema.FormatChecker()
+    # Without this, jsonschema checks times only where one more package is installed.
+    formats.checks("date-time", raises=ValueError)(lambda value: not isinstance(value, str) or bool(instant(value)))
     schema = load(name)
     dialect = validator_for(schema)
     dialect.check_schema(schema)
-    return dialect(schema, format_checker=_FORMATS)
+    return dialect(schema, format_checker=formats)
 
 
 def violations(name: Name, instance: object) -> list[str]:
     """What is wrong with ``instance``, one sentence each, in the order of the document; empty when valid."""
+    if _quick(name)(instance):
+        return []
     found = validator(name).iter_errors(cast("Any", instance))
     errors = sorted(found, key=lambda error: [str(part) for part in error.absolute_path])
     return [f"{'.'.join(str(part) for part in error.absolute_path) or 'record'}: {error.message}" for error in errors]
-
-
-class Reader:
-    """Checks many instances of one schema, and each nested object only where none like it was seen before.
-
-    The records of a run repeat their environment, model and system thousands of times: this reads them in a third of the time.
-    """
-
-    def __init__(self, name: Name) -> None:
-        schema = load(name)
-        self._name = name
-        self._nested = {key: part for key, part in schema["properties"].items() if part.get("type") == "object"}
-        flat = {**schema["properties"], **dict.fromkeys(self._nested, True)}
-        self._flat = validator(name).evolve(schema={**schema, "properties": flat})
-        self._seen: set[tuple[str, str]] = set()
-
-    def violations(self, instance: object) -> list[str]:
-        """As the function of that name."""
-        if not isinstance(instance, dict) or not self._flat.is_valid(cast("Any", instance)):
-            return violations(self._name, instance)
-        for key in self._nested.keys() & instance.keys():
-            like = (key, json.dumps(instance[key], sort_keys=True))
-            if like not in self._seen:
-                if not self._flat.evolve(schema=self._nested[key]).is_valid(instance[key]):
-                    return violations(self._name, instance)
-                self._seen.add(like)
-        return []
 
 
 def report_version() -> str:
@@ -84,24 +71,6 @@ def report_version() -> str:
     return str(load("report")["properties"]["schema_version"]["const"])
 
 
-def instant(timestamp: str) -> datetime:
-    """An ISO 8601 time with its zone. Raises ValueError where it is none, or no time that there is.
-
-    Fractions of a second are cut to microseconds: Python 3.10 reads three or six digits and no others.
-    """
-    written = timestamp.upper().replace("Z", "+00:00").replace(" ", "T")
-    head, dot, tail = written.partition(".")
-    digits = len(tail) - len(tail.lstrip("0123456789"))
-    read = datetime.fromisoformat(f"{head}.{tail[:digits][:6].ljust(6, '0')}{tail[digits:]}" if dot else head)
-    if "T" not in written or read.tzinfo is None:
-        raise ValueError(f"{timestamp!r} is no time with a zone")
-    return read
-
-
-_FORMATS = jsonschema.FormatChecker()
-
-
-@_FORMATS.checks("date-time", raises=ValueError)
-def _is_time(value: object) -> bool:
-    """Without this, jsonschema checks times only where one more package is installed."""
-    return not isinstance(value, str) or bool(instant(value))
+@cache
+def _quick(name: Name) -> quick.Check:
+    return quick.compiled(load(name))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import os
@@ -173,10 +174,17 @@ def test_a_frozen_plan_thaws_to_itself(expanded: Plan) -> None:
 
 @settings(max_examples=30)
 @given(plans)
-def test_a_frozen_plan_is_sorted_json_that_ends_with_a_newline(expanded: Plan) -> None:
+def test_a_frozen_plan_is_sorted_json_with_a_cell_on_each_line(expanded: Plan) -> None:
     frozen = plan.freeze(expanded).decode("utf-8")
 
-    assert frozen == json.dumps(json.loads(frozen), sort_keys=True, indent=1, ensure_ascii=False) + "\n"
+    document = json.loads(frozen)
+    assert json.loads(json.dumps(dataclasses.asdict(expanded))) == {
+        key: value for key, value in document.items() if key != "plan"
+    }
+    assert json.dumps(document, sort_keys=True) == json.dumps(document)
+    cells = [json.dumps(cell, sort_keys=True, ensure_ascii=False) for cell in document["cells"]]
+    assert [line.strip().rstrip(",") for line in frozen.splitlines() if line.startswith('  {"cpu"')] == cells
+    assert frozen.endswith("}\n")
 
 
 def test_the_order_in_which_a_process_hashes_changes_no_byte(tmp_path: Path) -> None:
