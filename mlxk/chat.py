@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
 from mlxk.images import Image
+from mlxk.sounds import Sound
 
 Role = Literal["system", "user", "assistant"]
 
@@ -26,6 +27,7 @@ class Message:
     content: str
     images: tuple[Image, ...] = ()
     """What a user shows with it, in this order."""
+    sounds: tuple[Sound, ...] = ()
 
 
 class Template(Protocol):

@@ -152,9 +152,14 @@ class WorkspaceModel(Refused):
 
 
 class MediaRefused(Refused):
-    """Details: ``status`` for HTTP where it is not 400."""
+    """``media`` is the name of the one to blame, if it is one; ``too_large`` says that it is beyond a limit."""
 
     type = "media_refused"
+
+    def __init__(self, message: str, media: str | None = None, *, too_large: bool = False) -> None:
+        super().__init__(message)
+        self.media = media
+        self.too_large = too_large
 
 
 class ModelUnhealthy(Refused):

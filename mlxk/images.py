@@ -50,25 +50,26 @@ def read(path: Path) -> Image:
         with path.open("rb") as file:
             data = file.read(MAX_BYTES + 1)
     except OSError as error:
-        raise MediaRefused(f"The image {path} cannot be read: {error.strerror or error}.") from error
+        raise MediaRefused(f"The image {path} cannot be read: {error.strerror or error}.", str(path)) from error
     return parse(str(path), data)
 
 
 def parse(name: str, data: bytes) -> Image:
     """The image in these bytes, not decoded yet. Raises MediaRefused."""
     if len(data) > MAX_BYTES:
-        raise MediaRefused(f"The image {name} is larger than {MAX_BYTES >> 20} MB. Make it smaller.", status=413)
+        raise MediaRefused(f"The image {name} is larger than {MAX_BYTES >> 20} MB. Make it smaller.", name, too_large=True)
     if not data:
-        raise MediaRefused(f"The image {name} is empty.")
+        raise MediaRefused(f"The image {name} is empty.", name)
     with _opened(name, data) as opened:
         width, height = opened.size
         if width * height > MAX_PIXELS:
             raise MediaRefused(
                 f"The image {name} has {width} x {height} pixels, and {MAX_PIXELS // 10**6} million are the most.",
-                status=413,
+                name,
+                too_large=True,
             )
         if _is_animated(name, opened):
-            raise MediaRefused(f"The image {name} is animated. Save the frame that is meant as an image of its own.")
+            raise MediaRefused(f"The image {name} is animated. Save the frame that is meant as an image of its own.", name)
         return Image(name, data, str(opened.format), width, height)
 
 
@@ -80,21 +81,21 @@ def decode(image: Image) -> Any:
         try:
             return ImageOps.exif_transpose(opened).convert("RGB")
         except _BROKEN as error:
-            raise MediaRefused(f"The image {image.name} is damaged or cut short: {error}.") from error
+            raise MediaRefused(f"The image {image.name} is damaged or cut short: {error}.", image.name) from error
 
 
 def check_together(images: Sequence[Image]) -> None:
     """Whether these may be shown to a model at once. Raises MediaRefused."""
     if len(images) > MAX_AT_ONCE:
-        raise MediaRefused(f"There are {len(images)} images, and {MAX_AT_ONCE} are the most at once. Show fewer.", status=413)
+        raise MediaRefused(f"There are {len(images)} images, and {MAX_AT_ONCE} are the most at once. Show fewer.", too_large=True)
     if sum(len(image.data) for image in images) > MAX_TOTAL_BYTES:
         raise MediaRefused(
             f"The images together are larger than {MAX_TOTAL_BYTES >> 20} MB. Show fewer at once.",
-            status=413,
+            too_large=True,
         )
     if sum(image.width * image.height for image in images) > 2 * MAX_PIXELS:
         raise MediaRefused(
-            f"The images together have more than {2 * MAX_PIXELS // 10**6} million pixels. Show fewer at once.", status=413
+            f"The images together have more than {2 * MAX_PIXELS // 10**6} million pixels. Show fewer at once.", too_large=True
         )
 
 
@@ -103,7 +104,7 @@ def _is_animated(name: str, opened: Any) -> bool:
     try:
         return bool(getattr(opened, "is_animated", False))
     except _BROKEN as error:
-        raise MediaRefused(f"The image {name} is damaged or cut short: {error}.") from error
+        raise MediaRefused(f"The image {name} is damaged or cut short: {error}.", name) from error
 
 
 def _opened(name: str, data: bytes) -> Any:
@@ -114,7 +115,7 @@ def _opened(name: str, data: bytes) -> Any:
             warnings.simplefilter("ignore")  # it warns of many pixels; we count them ourselves
             return pillow.open(io.BytesIO(data), formats=FORMATS)
     except pillow.DecompressionBombError as error:
-        raise MediaRefused(f"The image {name} has too many pixels: {error}. Make it smaller.", status=413) from error
+        raise MediaRefused(f"The image {name} has too many pixels: {error}. Make it smaller.", name, too_large=True) from error
     except _BROKEN as error:
         known = ", ".join(FORMATS)
-        raise MediaRefused(f"The image {name} is none that can be read ({known}), or it is damaged.") from error
+        raise MediaRefused(f"The image {name} is none that can be read ({known}), or it is damaged.", name) from error

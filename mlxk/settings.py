@@ -87,6 +87,8 @@ def server_defaults() -> dict[str, object]:
     found: dict[str, object] = {name: value for name in names if (value := os.environ.get(f"MLXK2_{name.upper()}"))}
     if model := os.environ.get("MLXK2_PRELOAD_MODEL"):
         found["model"] = model
+    if at_once := os.environ.get("MLXK2_VISION_CHUNK_SIZE"):
+        found["chunk"] = at_once
     if os.environ.get("MLXK2_LOG_JSON", "") not in ("", "0"):
         found["log_json"] = True
     return found

@@ -50,7 +50,5 @@ def joined(completions: Sequence[Completion], texts: Sequence[str]) -> Completio
         text="\n".join(texts),
         reasoning="\n\n".join(filter(None, (each.reasoning for each in completions))),
         finish_reason="length" if length else "stop",
-        usage=Usage(
-            sum(each.usage.prompt_tokens for each in completions), sum(each.usage.completion_tokens for each in completions)
-        ),
+        usage=Usage.total(each.usage for each in completions),
     )

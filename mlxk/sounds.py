@@ -42,23 +42,26 @@ def read(path: Path) -> Sound:
         with path.open("rb") as file:
             data = file.read(MAX_BYTES + 1)
     except OSError as error:
-        raise MediaRefused(f"The recording {path} cannot be read: {error.strerror or error}.") from error
+        raise MediaRefused(f"The recording {path} cannot be read: {error.strerror or error}.", str(path)) from error
     return parse(str(path), data)
 
 
 def parse(name: str, data: bytes) -> Sound:
     """The recording in these bytes. Raises MediaRefused."""
     if len(data) > MAX_BYTES:
-        raise MediaRefused(f"The recording {name} is larger than {MAX_BYTES >> 20} MB. Cut it into parts.", status=413)
+        raise MediaRefused(f"The recording {name} is larger than {MAX_BYTES >> 20} MB. Cut it into parts.", name, too_large=True)
     if not data:
-        raise MediaRefused(f"The recording {name} is empty.")
+        raise MediaRefused(f"The recording {name} is empty.", name)
     form = _format(data)
     if form is None:
-        raise MediaRefused(f"The recording {name} is none that can be read (WAV, MP3, FLAC; with ffmpeg, M4A, OGG and more).")
+        raise MediaRefused(
+            f"The recording {name} is none that can be read (WAV, MP3, FLAC; with ffmpeg, M4A, OGG and more).", name
+        )
     if form in NEED_FFMPEG and shutil.which("ffmpeg") is None:
         raise MediaRefused(
             f"The recording {name} is {form.upper()}, which is read with ffmpeg, and ffmpeg is not installed. "
-            "Install it, or convert the recording to WAV, MP3 or FLAC."
+            "Install it, or convert the recording to WAV, MP3 or FLAC.",
+            name,
         )
     return Sound(name, data, form)
 

@@ -20,6 +20,7 @@ from mlxk.output import Result, exit_code, notice, show_result
 from mlxk.server import logs
 from mlxk.server.app import Policy, make_app
 from mlxk.server.lifecycle import Server, bind
+from mlxk.server.requests import MOST_AT_ONCE
 from mlxk.server.worker import Limits, Worker
 
 _LIMITS = Limits()
@@ -34,6 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--api-key", metavar="KEY", help="what clients must send as a bearer token; better in MLXK2_API_KEY")
     add("--allow-origin", action="append", default=[], metavar="URL", help="a web page that may read answers; repeatable")
     add("--max-tokens", type=whole(1), metavar="N", help="for requests that set no bound of their own")
+    add("--chunk", type=whole(1, MOST_AT_ONCE), metavar="N", help="images of a message that are shown at once; default: all")
     together, waiting = _LIMITS.together, _LIMITS.waiting
     add("--concurrency", type=whole(1, 64), default=together, metavar="N", help="answers made together; default %(default)s")
     add("--queue", type=whole(1, 512), default=waiting, metavar="N", help="requests that may wait; default %(default)s")
@@ -54,7 +56,13 @@ def execute(arguments: argparse.Namespace) -> int:
     logs.configure(arguments.log_level, as_json=arguments.log_json, secret=arguments.api_key)
     limits = _limits(arguments)
     worker = Worker(engines.load_for_all, engines.leave_thread, limits)
-    policy = Policy(loopback, arguments.api_key, arguments.max_tokens, allowed_origins=tuple(arguments.allow_origin))
+    policy = Policy(
+        loopback,
+        arguments.api_key,
+        arguments.max_tokens,
+        allowed_origins=tuple(arguments.allow_origin),
+        images_at_once=arguments.chunk,
+    )
     app = make_app(library, worker, policy, model.snapshot if model is not None and not model.snapshot.cached else None)
     server = Server(app, bind(arguments.host, arguments.port), limits.waiting + limits.together)
     server.start()

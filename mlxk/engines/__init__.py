@@ -76,6 +76,12 @@ class Usage:
     completion_tokens: int
     cached_tokens: int = 0
 
+    @classmethod
+    def total(cls, usages: Iterable[Usage]) -> Usage:
+        every = list(usages)
+        prompt, completion = sum(each.prompt_tokens for each in every), sum(each.completion_tokens for each in every)
+        return cls(prompt, completion, sum(each.cached_tokens for each in every))
+
     @property
     def total_tokens(self) -> int:
         return self.prompt_tokens + self.completion_tokens
@@ -177,16 +183,17 @@ class Finished:
     """Always the last event, and the only one that says how it went.
 
     ``end_tokens`` are the texts of the tokens that ended it: none if something else did, several if the model emitted
-    different ones in a row and the request asked to look.
+    different ones in a row and the request asked to look. ``heard`` is there after a recording.
     """
 
     finish_reason: FinishReason
     usage: Usage
     timings: Timings
     end_tokens: tuple[str, ...] = ()
+    heard: Heard | None = None
 
 
-Event = Started | Reasoning | Text | Heard | Finished
+Event = Started | Reasoning | Text | Finished
 
 
 class Job(Protocol):
@@ -218,10 +225,7 @@ class Engine(Protocol):
     """A loaded model, to be used on the thread that loaded it."""
 
     def stream(self, request: Generation, cancelled: Callable[[], bool]) -> Iterator[Event]:
-        """Started, any number of Reasoning and Text, Heard after a recording, then Finished.
-
-        Ends without Finished once ``cancelled`` says so.
-        """
+        """Started, any number of Reasoning and Text, then Finished. Ends without Finished once ``cancelled`` says so."""
         ...
 
     def batch(self, prompt_cache_bytes: int) -> Batch:
@@ -252,18 +256,16 @@ def complete(events: Iterable[Event]) -> Completion | None:
     text: list[str] = []
     reasoning: list[str] = []
     tokens: list[Chosen] = []
-    heard: Heard | None = None
     for event in events:
         if isinstance(event, Text):
             text.append(event.text)
             tokens.extend(event.tokens)
         elif isinstance(event, Reasoning):
             reasoning.append(event.text)
-        elif isinstance(event, Heard):
-            heard = event
         elif isinstance(event, Finished):
             joined = "".join(text), "".join(reasoning)
-            return Completion(*joined, event.finish_reason, event.usage, event.timings, event.end_tokens, tuple(tokens), heard)
+            end = event.end_tokens
+            return Completion(*joined, event.finish_reason, event.usage, event.timings, end, tuple(tokens), event.heard)
     return None
 
 

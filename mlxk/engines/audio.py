@@ -92,7 +92,6 @@ class AudioEngine:
         if text := str(heard.text).strip():
             yield Text(text)
         segments = tuple(_segment(part) for part in parts if str(part["text"]).strip())
-        yield Heard(duration_s, getattr(heard, "language", None), segments)
         timings = Timings(
             load_time_s=self.load_time_s,
             time_to_first_token_s=time_s,
@@ -100,7 +99,8 @@ class AudioEngine:
             generation_tps=tokens / time_s if tokens else None,
             peak_memory_gb=mx.get_peak_memory() / 1e9,
         )
-        yield Finished("stop", Usage(0, tokens), timings)
+        told = Heard(duration_s, getattr(heard, "language", None), segments)
+        yield Finished("stop", Usage(0, tokens), timings, heard=told)
 
 
 def decode(sound: Sound) -> Any:
@@ -112,13 +112,15 @@ def decode(sound: Sound) -> Any:
         samples, _ = read(io.BytesIO(sound.data), dtype="float32", sample_rate=_RATE, nchannels=1, duration=MAX_SECONDS + 1)
     except Exception as error:  # miniaudio's errors have no common class, and ffmpeg's are RuntimeErrors
         raise MediaRefused(
-            f"The recording {sound.name} is damaged, or not the {sound.format} that it begins as: {error}"
+            f"The recording {sound.name} is damaged, or not the {sound.format} that it begins as: {error}", sound.name
         ) from error
     if not len(samples):
-        raise MediaRefused(f"The recording {sound.name} has no samples: it lasts 0 seconds.")
+        raise MediaRefused(f"The recording {sound.name} has no samples: it lasts 0 seconds.", sound.name)
     if len(samples) > MAX_SECONDS * _RATE:
         raise MediaRefused(
-            f"The recording {sound.name} is longer than {MAX_SECONDS // 3600} hours. Cut it into parts.", status=413
+            f"The recording {sound.name} is longer than {MAX_SECONDS // 3600} hours. Cut it into parts.",
+            sound.name,
+            too_large=True,
         )
     return samples
 

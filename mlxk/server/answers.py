@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from mlxk import engines
-from mlxk.engines import Completion, Event, Finished, Reasoning, Text
+from mlxk.engines import Completion, Event, Finished, Reasoning, Started, Text, Usage
 from mlxk.errors import MlxkError
 from mlxk.server import replies
 from mlxk.server.replies import Shape
@@ -26,11 +27,11 @@ class Client:
     keepalive_s: float
 
 
-def whole(exchange: Exchange, client: Client) -> list[Completion] | None:
-    """Every answer, complete. None if the client left."""
-    happened: list[list[Event]] = [[] for _ in exchange.tickets]
+def whole(exchange: Exchange, client: Client, headings: Sequence[str] = ()) -> list[Completion] | None:
+    """Every answer, complete; with ``headings``, one that has them all. None if the client left."""
+    happened: list[list[Event]] = [[] for _ in (exchange.tickets if not headings else headings[:1])]
     try:
-        for index, event in exchange.events(client.gone, client.keepalive_s):
+        for index, event in _events(exchange, client, headings):
             if not isinstance(event, Silence):
                 happened[index].append(event)
     finally:
@@ -53,8 +54,9 @@ class EventStream:
         self._client = client
         self._shape = shape
         self._include_usage = asked.include_usage
+        self._answers = asked.answers
         self._done = done
-        self._events = exchange.events(client.gone, client.keepalive_s)
+        self._events = _events(exchange, client, asked.headings)
         try:
             next(self._events, None)
         except MlxkError:
@@ -76,7 +78,7 @@ class EventStream:
             log.warning("%s", error.message, extra={"request_id": self._client.request_id})
             yield replies.event(replies.error_object(error))
             return
-        if len(finished) == len(self._exchange.tickets):
+        if len(finished) == self._answers:
             self._done(finished)
             if self._include_usage:
                 yield replies.event(self._shape.usage_chunk(finished))
@@ -98,3 +100,24 @@ class EventStream:
     def _chunk(self, chunk: dict[str, object]) -> bytes:
         """With usage asked for every chunk names it, as OpenAI's do."""
         return replies.event(chunk | ({"usage": None} if self._include_usage else {}))
+
+
+def _events(exchange: Exchange, client: Client, headings: Sequence[str]) -> Iterator[tuple[int, Event | Silence]]:
+    happened = exchange.events(client.gone, client.keepalive_s)
+    return _in_one(happened, headings) if headings else happened
+
+
+def _in_one(happened: Iterator[tuple[int, Event | Silence]], headings: Sequence[str]) -> Iterator[tuple[int, Event | Silence]]:
+    """Answers that are made one after another, as one: each below its heading, its tokens those of all, its times the first's."""
+    finished: list[Finished] = []
+    for index, event in happened:
+        if not isinstance(event, Finished):
+            yield 0, event
+            if isinstance(event, Started):
+                yield 0, Text(headings[index])
+            continue
+        finished.append(event)
+        if len(finished) == len(headings):
+            length = any(each.finish_reason == "length" for each in finished)
+            usage = Usage.total(each.usage for each in finished)
+            yield 0, dataclasses.replace(finished[0], finish_reason="length" if length else "stop", usage=usage)

@@ -19,10 +19,11 @@ from bottle import Bottle, HTTPError, HTTPResponse, request, response  # type: i
 from mlxk import cache, schemas, settings
 from mlxk.cache import Snapshot
 from mlxk.compatibility import Modality
+from mlxk.engines import Generation
 from mlxk.errors import MlxkError, ModelNotFound, RequestError
 from mlxk.library import Library, Model
 from mlxk.server import answers as answering
-from mlxk.server import metrics, replies
+from mlxk.server import forms, metrics, replies, transcriptions
 from mlxk.server.answers import Client, EventStream
 from mlxk.server.replies import ChatShape, TextShape
 from mlxk.server.requests import Asked, parse_chat, parse_completion
@@ -48,6 +49,7 @@ class Policy:
     default_max_tokens: int | None = None
     keepalive_s: float = 15.0
     allowed_origins: tuple[str, ...] = ()
+    images_at_once: int | None = None
 
     def cors(self, environ: Mapping[str, Any]) -> list[tuple[str, str]]:
         """What lets a page of an origin that was allowed read the answer; others are told nothing."""
@@ -71,6 +73,7 @@ def make_app(
         app.get(f"{prefix}/models/<name:path>", callback=_answering(service.model))
         app.post(f"{prefix}/chat/completions", callback=_answering(service.chat))
         app.post(f"{prefix}/completions", callback=_answering(service.completion))
+        app.post(f"{prefix}/audio/transcriptions", callback=_answering(service.transcription))
     app.default_error_handler = _bottle_error
     return _observed(app, counted, policy)
 
@@ -134,28 +137,43 @@ class _Service:
         return HTTPResponse(schemas.openapi(), 200, {"Content-Type": "application/json"})
 
     def chat(self) -> HTTPResponse | EventStream:
-        return self._answer(parse_chat(_json_body(), self._policy.default_max_tokens), ChatShape)
+        policy = self._policy
+        return self._answer(parse_chat(_json_body(), policy.default_max_tokens, policy.images_at_once), ChatShape)
 
     def completion(self) -> HTTPResponse | EventStream:
         return self._answer(parse_completion(_json_body(), self._policy.default_max_tokens), TextShape)
 
+    def transcription(self) -> HTTPResponse:
+        asked = transcriptions.parse(forms.parse(request.content_type, request.environ["wsgi.input"].read()))
+        exchange = self._worker.submit(self._admit(asked.model, "audio"), (asked.generation,))
+        answers = answering.whole(exchange, self._client())
+        if answers is None:
+            return HTTPResponse(status=499)
+        self._metrics.finished(answers)
+        body, content_type = transcriptions.answer(answers[0], asked)
+        return HTTPResponse(body, 200, {"Content-Type": content_type})
+
     def _answer(self, asked: Asked, form: type[ChatShape | TextShape]) -> HTTPResponse | EventStream:
-        model = self._admit(asked.model, "text")
+        model = self._admit(asked.model, asked.modality)
         exchange = self._worker.submit(model, asked.generations)
         shape = form(model.name, logprobs=asked.generations[0].top_logprobs is not None)
-        gone = request.environ["waitress.client_disconnected"]
-        client = Client(request.environ["mlxk.request_id"], gone, self._policy.keepalive_s)
+        client = self._client()
+        done = functools.partial(self._metrics.finished, images=sum(map(_images, asked.generations)))
         if asked.stream:
-            stream = EventStream(exchange, client, shape, asked, self._metrics.finished)
+            stream = EventStream(exchange, client, shape, asked, done)
             response.content_type = "text/event-stream; charset=utf-8"
             response.set_header("Cache-Control", "no-cache")
             response.set_header("X-Accel-Buffering", "no")
             return stream
-        answers = answering.whole(exchange, client)
+        answers = answering.whole(exchange, client, asked.headings)
         if answers is None:
             return HTTPResponse(status=499)
-        self._metrics.finished(answers)
+        done(answers)
         return _json(shape.whole(answers))
+
+    def _client(self) -> Client:
+        gone = request.environ["waitress.client_disconnected"]
+        return Client(request.environ["mlxk.request_id"], gone, self._policy.keepalive_s)
 
     def _admit(self, spec: str, modality: Modality) -> Model:
         """The model asked for, if it can do this. Nothing about the one in memory changes before it is known to be loadable."""
@@ -174,6 +192,11 @@ class _Service:
     def _model_object(self, model: Model) -> dict[str, Any]:
         loaded = self._worker.loaded
         return replies.model_object(model, loaded=loaded is not None and loaded.snapshot == model.snapshot)
+
+
+def _images(generation: Generation) -> int:
+    prompt = generation.prompt
+    return 0 if isinstance(prompt, str) else sum(len(message.images) for message in prompt)
 
 
 def _answering(handler: Callable[..., Any]) -> Callable[..., Any]:

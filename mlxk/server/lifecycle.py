@@ -20,11 +20,10 @@ from waitress.channel import HTTPChannel  # type: ignore[import-untyped]
 from waitress.task import ErrorTask  # type: ignore[import-untyped]
 
 from mlxk.errors import AddressUnavailable, RequestError
-from mlxk.server import replies
+from mlxk.server import bodies, replies
 
 log = logging.getLogger(__name__)
 
-MAX_BODY_BYTES = 8 << 20
 GRACE_S = 5.0
 _MOST_CONNECTIONS = 512
 _OTHER_FILES = 128  # what may be open beside them: weights while they are loaded, bodies of more than 512 KiB, pipes
@@ -70,14 +69,15 @@ class Server:
             sockets=[self.bound],
             threads=self.most_requests + _SPARE_THREADS,
             channel_request_lookahead=1,
-            max_request_body_size=MAX_BODY_BYTES,
+            max_request_body_size=bodies.MAX_BYTES,
             channel_timeout=30,
             cleanup_interval=10,
             connection_limit=_within_file_limit(self.most_connections),
             ident=None,
             clear_untrusted_proxy_headers=True,
         )
-        self._waitress.channel_class = _Channel
+        channel = type("Channel", (_Channel,), {"parser_class": bodies.parser_class(bodies.Budget())})
+        self._waitress.channel_class = channel
 
     def take_signals(self) -> None:
         """Let signals end it, and the death of its parent, as of a terminal that is closed; from the main thread only.
@@ -161,7 +161,7 @@ class _JsonErrorTask(ErrorTask):  # type: ignore[misc]
 
     def execute(self) -> None:
         refused = self.request.error
-        codes = {413: "payload_too_large", 431: "headers_too_large"}
+        codes = {413: "payload_too_large", 431: "headers_too_large", 503: "unavailable"}
         error = RequestError(
             f"{refused.reason}: {refused.body}", status=refused.code, code=codes.get(refused.code, "bad_request")
         )
@@ -171,6 +171,7 @@ class _JsonErrorTask(ErrorTask):  # type: ignore[misc]
             ("Content-Type", "application/json"),
             ("X-Request-Id", str(uuid.uuid4())),
             ("Connection", "close"),
+            *((("Retry-After", "1"),) if refused.code == 503 else ()),
         ]
         self.close_on_finish = True
         self.content_length = len(body)

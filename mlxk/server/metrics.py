@@ -30,15 +30,20 @@ class Metrics:
         self._buckets: Counter[float] = Counter()
         self._first_token_s = 0.0
         self._answers = 0
+        self._images = 0
+        self._audio_s = 0.0
 
     def answered(self, path: str, status: int) -> None:
         """``path`` is a route, of which there are few, and not what a client wrote."""
         with self._lock:
             self._requests[("path", path), ("status", str(status))] += 1
 
-    def finished(self, answers: Sequence[Completion | Finished]) -> None:
+    def finished(self, answers: Sequence[Completion | Finished], images: int = 0) -> None:
+        """``images`` were shown to the model for these answers."""
         with self._lock:
+            self._images += images
             for answer in answers:
+                self._audio_s += answer.heard.duration_s if answer.heard is not None else 0.0
                 usage, waited_s = answer.usage, answer.timings.time_to_first_token_s
                 self._tokens[(("kind", "prompt"),)] += usage.prompt_tokens
                 self._tokens[(("kind", "cached"),)] += usage.cached_tokens
@@ -54,6 +59,8 @@ class Metrics:
                 *_family("mlxk_requests_total", "counter", "Requests that were answered.", self._requests.items()),
                 *_family("mlxk_tokens_total", "counter", "Tokens of finished answers and their prompts.", self._tokens.items()),
                 *self._histogram("mlxk_time_to_first_token_seconds", "From the queue's end to the first token."),
+                *_family("mlxk_images_total", "counter", "Images that finished answers are about.", [((), self._images)]),
+                *_family("mlxk_audio_seconds_total", "counter", "Length of transcribed recordings.", [((), self._audio_s)]),
                 *_family("process_start_time_seconds", "gauge", "Since 1970.", [((), self._started)]),
             ]
         for name, value in gauges.items():

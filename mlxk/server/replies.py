@@ -14,7 +14,7 @@ from typing import Any
 
 from mlxk import __version__
 from mlxk.compatibility import Modality
-from mlxk.engines import Chosen, Completion, Finished, Likelihood, Reasoning, Text
+from mlxk.engines import Chosen, Completion, Finished, Likelihood, Reasoning, Text, Usage
 from mlxk.errors import (
     ContextLengthExceeded,
     DeadlineExceeded,
@@ -35,7 +35,6 @@ _STATUS: tuple[tuple[type[MlxkError], int], ...] = (
     (ContextLengthExceeded, 400),
     (NotFound, 404),
     (InsufficientMemory, 507),
-    (MediaRefused, 400),
     (Refused, 422),
     (Unavailable, 503),
     (DeadlineExceeded, 504),
@@ -47,6 +46,8 @@ _MODALITIES: dict[str, Modality] = {"text-generation": "text", "vision": "vision
 
 
 def status(error: MlxkError) -> int:
+    if isinstance(error, MediaRefused):
+        return 413 if error.too_large else 400
     known = next((code for kind, code in _STATUS if isinstance(error, kind)), 500)
     given = error.details.get("status")
     return given if isinstance(given, int) else known
@@ -59,7 +60,7 @@ def error_object(error: MlxkError) -> dict[str, Any]:
         "error": {
             "message": error.message,
             "type": kind,
-            "param": error.details.get("param"),
+            "param": error.media if isinstance(error, MediaRefused) else error.details.get("param"),
             "code": error.details.get("code", error.type),
         }
     }
@@ -199,14 +200,13 @@ def _token(likelihood: Likelihood) -> dict[str, Any]:
 
 def _counts(finished: Sequence[Completion | Finished]) -> dict[str, Any]:
     """Tokens of all prompts together; the times of the last one."""
-    prompt_tokens = sum(each.usage.prompt_tokens for each in finished)
-    completion_tokens = sum(each.usage.completion_tokens for each in finished)
+    usage = Usage.total(each.usage for each in finished)
     return {
         "usage": {
-            "prompt_tokens": prompt_tokens,
-            "completion_tokens": completion_tokens,
-            "total_tokens": prompt_tokens + completion_tokens,
-            "prompt_tokens_details": {"cached_tokens": sum(each.usage.cached_tokens for each in finished)},
+            "prompt_tokens": usage.prompt_tokens,
+            "completion_tokens": usage.completion_tokens,
+            "total_tokens": usage.total_tokens,
+            "prompt_tokens_details": {"cached_tokens": usage.cached_tokens},
         },
         "timings": dataclasses.asdict(finished[-1].timings),
     }

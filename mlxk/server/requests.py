@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from mlxk.chat import Message, Role
+from mlxk.compatibility import Modality
 from mlxk.engines import Generation, Sampling
 from mlxk.errors import RequestError
+from mlxk.server import conversations, media
 
 _DEFAULT = Sampling()
+MOST_AT_ONCE = 5  # images, where they are shown in chunks
 _MOST_STOPS = 4  # as OpenAI's API has it
 _MOST_PROMPTS = 32  # in one request; each of them waits in the queue as a request of its own does
 _MOST_LOGPROBS, _MOST_TEXT_LOGPROBS = 20, 5  # as OpenAI's API has them, for chats and for texts
@@ -56,23 +60,56 @@ _NOT_SUPPORTED: Mapping[str, tuple[Any, ...]] = {
 }
 
 
+# What a request to transcribe may not ask either; as above.
+_NOT_FOR_RECORDINGS: Mapping[str, tuple[Any, ...]] = {
+    "max_tokens": (),
+    "max_completion_tokens": (),
+    "stop": ([],),
+    "logprobs": (False,),
+    "seed": (),
+    "top_p": (1,),
+    "top_k": (0,),
+    "min_p": (0,),
+    "repetition_penalty": (1,),
+    "presence_penalty": (0,),
+    "frequency_penalty": (0,),
+}
+
+
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What is to be answered: one conversation, or texts to be continued, each for itself."""
+    """What is to be answered: one conversation, or texts to be continued, each for itself.
+
+    With ``headings`` it is one conversation in several parts, whose answers are one, each of them below its heading.
+    """
 
     model: str
     generations: tuple[Generation, ...]
     stream: bool
     include_usage: bool
+    modality: Modality = "text"
+    headings: tuple[str, ...] = ()
+
+    @property
+    def answers(self) -> int:
+        return 1 if self.headings else len(self.generations)
 
 
-def parse_chat(body: bytes, default_max_tokens: int | None = None) -> Asked:
-    """Raises RequestError. A field that is null counts as absent."""
+def parse_chat(body: bytes, default_max_tokens: int | None = None, images_at_once: int | None = None) -> Asked:
+    """Raises RequestError, MediaRefused. A field that is null counts as absent."""
     fields = _Fields(_parse_object(body))
     wanted, top = fields.flag("logprobs"), fields.whole("top_logprobs", 0, _MOST_LOGPROBS)
     if top is not None and not wanted:
         _refuse("top_logprobs", "top_logprobs goes with logprobs: true.")
-    return _asked(fields, (_messages(fields.get("messages")),), default_max_tokens, (top or 0) if wanted else None)
+    at_once = fields.whole("chunk", 1, MOST_AT_ONCE) or images_at_once
+    posed = conversations.pose(_messages(fields.get("messages")), at_once)
+    asked = _asked(fields, posed.prompts, default_max_tokens, (top or 0) if wanted else None)
+    if posed.recording is None:
+        return dataclasses.replace(asked, modality=posed.modality, headings=posed.headings)
+    _check_unasked(fields, _NOT_FOR_RECORDINGS, "is for answers, and a recording is transcribed")
+    temperature = fields.number("temperature", 0, 2, 0.0)
+    heard = Generation(posed.prompts[0], sampling=Sampling(temperature), recording=posed.recording)
+    return dataclasses.replace(asked, modality=posed.modality, generations=(heard,))
 
 
 def parse_completion(body: bytes, default_max_tokens: int | None = None) -> Asked:
@@ -85,9 +122,7 @@ def parse_completion(body: bytes, default_max_tokens: int | None = None) -> Aske
 def _asked(
     fields: _Fields, prompts: Sequence[tuple[Message, ...] | str], default_max_tokens: int | None, top_logprobs: int | None
 ) -> Asked:
-    for name, harmless in _NOT_SUPPORTED.items():
-        if (value := fields.get(name)) is not None and not any(_same(value, other) for other in harmless):
-            _refuse(name, f"{name} is not supported by this server; leave it out.")
+    _check_unasked(fields, _NOT_SUPPORTED, "is not supported by this server")
     stream = fields.flag("stream")
     options = fields.get("stream_options")
     if options is not None and not (stream and isinstance(options, dict)):
@@ -101,6 +136,12 @@ def _asked(
         stream=stream,
         include_usage=_Fields(options or {}, "stream_options.").flag("include_usage"),
     )
+
+
+def _check_unasked(fields: _Fields, table: Mapping[str, tuple[Any, ...]], why: str) -> None:
+    for name, harmless in table.items():
+        if (value := fields.get(name)) is not None and not any(_same(value, other) for other in harmless):
+            _refuse(name, f"{name} {why}; leave it out.")
 
 
 def _same(value: Any, other: Any) -> bool:
@@ -167,20 +208,27 @@ def _message(value: Any, where: str) -> Message:
     for name in ("tool_calls", "function_call", "audio"):
         if value.get(name):
             _refuse(f"{where}.{name}", f"{where}.{name} is not supported by this server.")
-    return Message(_ROLES[role], _content(value.get("content"), f"{where}.content"))
+    content, where = value.get("content"), f"{where}.content"
+    parts = [(part, f"{where}[{place}]") for place, part in enumerate(content)] if isinstance(content, list) else []
+    shown = tuple(media.image(part, place) for part, place in parts if media.is_image(part))
+    heard = tuple(media.sound(part, place) for part, place in parts if media.is_sound(part))
+    if (shown or heard) and role != "user":
+        _refuse(where, f"{where} brings an image or a recording, which only messages of the user may.")
+    return Message(_ROLES[role], _content(content, where), shown, heard)
 
 
 def _content(value: Any, where: str) -> str:
     if isinstance(value, list):
-        return "\n".join(_part(part, f"{where}[{place}]") for place, part in enumerate(value))
+        texts = ((part, place) for place, part in enumerate(value) if not (media.is_image(part) or media.is_sound(part)))
+        return "\n".join(_part(part, f"{where}[{place}]") for part, place in texts)
     if not isinstance(value, str):
-        _refuse(where, f"{where} must be a text or a list of text parts.")
+        _refuse(where, f"{where} must be a text or a list of parts.")
     return _encodable(value, where)
 
 
 def _part(value: Any, where: str) -> str:
     if not isinstance(value, dict) or value.get("type") != "text" or not isinstance(value.get("text"), str):
-        _refuse(where, f'{where} must be a part of type "text"; models that take others are not served yet.')
+        _refuse(where, f"{where} must be a part of type text, image_url or input_audio, with what its type says.")
     return _encodable(value["text"], where)
 
 

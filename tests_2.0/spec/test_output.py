@@ -35,6 +35,9 @@ def home(tmp_path_factory) -> Path:
     add(home, "whole-too", {"model_type": "llama"})
     add(home, "broken", {"model_type": "llama"}, weights=None)
     add(home, "foreign", {"model_type": "llama", "auto_map": {"AutoModel": "theirs.Model"}})
+    with (home / "large").open("wb") as large:
+        large.truncate(51 << 20)
+    (home / "mp3").write_bytes(b"ID3")
     (home / "workspace").mkdir()
     (home / "workspace" / "config.json").write_text('{"model_type": "llama"}', encoding="utf-8")
     (home / "workspace" / ".mlxk_workspace.json").write_text(json.dumps(SENTINEL), encoding="utf-8")
@@ -123,6 +126,9 @@ OUTCOMES = [
     ("run org/broken hello", 4, "run", "model_unhealthy"),
     ("run org/foreign hello", 4, "run", "model_not_runnable"),
     ("run org/whole hello", 1, "run", "load_failed"),
+    ("run org/whole --audio {home}/large", 4, "run", "media_refused"),
+    ("run org/whole --image {home}/large", 4, "run", "media_refused"),
+    ("run org/whole --audio {home}/mp3", 4, "run", "capability_not_supported"),
     ("serve --port 70000", 2, "serve", "CommandError"),
     ("serve --host 0.0.0.0", 2, "serve", "CommandError"),
     ("serve --model org/none --port 0", 3, "serve", "model_not_found"),

@@ -22,7 +22,8 @@ from mlxk.engines.turns import Turns
 from mlxk.errors import ContextLengthExceeded, GenerationFailed
 from mlxk.library import Library
 from mlxk.server.app import Policy, make_app
-from mlxk.server.lifecycle import MAX_BODY_BYTES, Server, bind
+from mlxk.server.bodies import MAX_BYTES
+from mlxk.server.lifecycle import Server, bind
 from mlxk.server.logs import JsonFormatter, LineFormatter, NotAgain
 from mlxk.server.worker import Limits, Worker
 
@@ -530,7 +531,7 @@ def test_every_refusal_has_openais_shape_and_a_request_id(client, method, path, 
 
 def test_an_oversize_body_is_refused_by_its_declared_length_before_it_is_sent(client):
     with socket.create_connection(("127.0.0.1", client.port), timeout=TIMEOUT_S) as raw:
-        request = f"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nContent-Length: {MAX_BODY_BYTES + 1}\r\n\r\n"
+        request = f"POST /v1/completions HTTP/1.1\r\nHost: localhost\r\nContent-Length: {MAX_BYTES + 1}\r\n\r\n"
         raw.sendall(request.encode())
         answer = http.client.HTTPResponse(raw)
         answer.begin()
@@ -540,7 +541,7 @@ def test_an_oversize_body_is_refused_by_its_declared_length_before_it_is_sent(cl
 
 
 FLOOD = b"GET /health HTTP/1.1\r\nHost: localhost\r\n" + b"X-Flood: " + b"x" * 300_000 + b"\r\n\r\n"
-ENDLESS = b"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n"
+ENDLESS = b"POST /v1/completions HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n"
 
 
 @pytest.mark.parametrize(
@@ -556,7 +557,7 @@ def test_what_waitress_refuses_has_openais_shape_too(client, begun, more, status
     with socket.create_connection(("127.0.0.1", client.port), timeout=TIMEOUT_S) as raw:
         with contextlib.suppress(ConnectionError):
             raw.sendall(begun)
-            for _ in range(2 * MAX_BODY_BYTES // max(1, len(more)) if more else 0):
+            for _ in range(2 * MAX_BYTES // max(1, len(more)) if more else 0):
                 raw.sendall(more)
                 if select.select([raw], [], [], 0)[0]:
                     break
