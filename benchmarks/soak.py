@@ -1,7 +1,8 @@
 """Loads one ``mlxk serve`` with all that clients do, for as long as it is told, and says whether it stayed as it was.
 
-``python benchmarks/soak.py --minutes 30`` ends with 0 where memory grew by at most 5 % after the first fifth of the time, threads
-and open files did not grow at all, nothing was stuck, and no answer had a status that it should not have.
+``python benchmarks/soak.py --minutes 30 --warm-up 5`` ends with 0 where, after the warm-up, memory grew by at most 5 %, threads
+and open files did not grow, nothing was stuck, and no answer had a status that it should not have. The warm-up is when every
+model is loaded for the first time, every thread gets its stack, and the prompt cache comes to its bound.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import argparse
 import collections
 import contextlib
 import http.client
+import itertools
 import json
 import random
 import statistics
@@ -31,46 +33,53 @@ QUESTIONS = ("Hello!", "Tell me a story.", "Write one sentence about cats.", "Wh
 CLIENTS = 6
 SAMPLE_S = 2.0
 MOST_GROWTH = 1.05
+PARTS = 10
+TAKEN = ("megabytes of its own", "megabytes resident", "threads", "files and sockets")
+"""What a process has of its own does not shrink, as what is resident does, when others press what it shares out of memory."""
 
 
 @dataclass(slots=True)
 class Seen:
-    """What clients saw, and what the process took at each sample: megabytes, threads, open files and sockets."""
+    """What clients saw, and what the process took at each sample after the warm-up, in the order of ``TAKEN``."""
 
     answers: collections.Counter[str] = field(default_factory=collections.Counter)
     wrong: list[str] = field(default_factory=list)
-    samples: list[tuple[float, int, int]] = field(default_factory=list)
+    warm_up: list[tuple[float, ...]] = field(default_factory=list)
+    samples: list[tuple[float, ...]] = field(default_factory=list)
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--minutes", type=float, default=30)
+    parser.add_argument("--minutes", type=float, default=30, help="after the warm-up")
+    parser.add_argument("--warm-up", type=float, default=5, metavar="MINUTES")
     parser.add_argument("--seed", type=int, default=1)
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="mlxk-soak-") as scratch:
         session = Session(1, Path(scratch))
         environment = session.minted(*MODELS)
         with talking.ours(session.tool, MODELS[0], "--prompt-cache", "16", "--queue", "16", **environment) as server:
-            seen = _load(server, 60 * arguments.minutes, arguments.seed)
+            seen = _load(server, 60 * arguments.warm_up, 60 * arguments.minutes, arguments.seed)
             idle = _comes_to_rest(server)
     complaints = [*seen.wrong[:10], *_growth(seen), *([] if idle else ["requests were still active when all clients had left"])]
     print(f"{sum(seen.answers.values())} requests: {dict(sorted(seen.answers.items()))}")
-    for name, column in zip(("megabytes", "threads", "files and sockets"), zip(*seen.samples, strict=True), strict=True):
-        early, late = _early_and_late(column)
-        print(f"{name}: {early:g} early, {late:g} late, {max(column):g} at most")
+    for name, before, after in zip(TAKEN, zip(*seen.warm_up, strict=True), zip(*seen.samples, strict=True), strict=True):
+        print(f"{name}: {before[0]:g} at first, {_curve(after)} after the warm-up, {max(*before, *after):g} at most")
     print("\n".join(complaints) or "nothing grew, nothing was stuck, nothing was wrong")
     return 1 if complaints else 0
 
 
-def _load(server: Running, seconds: float, seed: int) -> Seen:
+def _load(server: Running, warm_up_s: float, seconds: float, seed: int) -> Seen:
     seen = Seen()
-    end = time.monotonic() + seconds
+    warm = time.monotonic() + warm_up_s
+    end = warm + seconds
     clients = [threading.Thread(target=_client, args=(server, seen, end, random.Random(seed + each))) for each in range(CLIENTS)]
     for client in clients:
         client.start()
     process = psutil.Process(server.pid)
     while time.monotonic() < end:
-        seen.samples.append((process.memory_info().rss / 1e6, process.num_threads(), process.num_fds()))
+        memory = process.memory_full_info()
+        taken = (memory.uss / 1e6, memory.rss / 1e6, process.num_threads(), process.num_fds())
+        (seen.samples if time.monotonic() > warm else seen.warm_up).append(taken)
         time.sleep(SAMPLE_S)
     for client in clients:
         client.join(120)
@@ -162,21 +171,25 @@ def _comes_to_rest(server: Running) -> bool:
     return False
 
 
-def _early_and_late(column: tuple[float, ...]) -> tuple[float, float]:
-    """Medians of the second fifth of the time, when all models were loaded once, and of the last one."""
-    fifth = max(1, len(column) // 5)
-    return statistics.median(column[fifth : 2 * fifth] or column), statistics.median(column[-fifth:])
+def _medians(column: tuple[float, ...]) -> list[float]:
+    """Of ten equal parts of the time."""
+    cuts = [len(column) * part // PARTS for part in range(PARTS + 1)]
+    return [statistics.median(column[start:end] or column) for start, end in itertools.pairwise(cuts)]
+
+
+def _curve(column: tuple[float, ...]) -> str:
+    return " ".join(f"{median:.4g}" for median in _medians(column))
 
 
 def _growth(seen: Seen) -> list[str]:
-    memory, threads, files = (_early_and_late(column) for column in zip(*seen.samples, strict=True))
+    """From the first two tenths of the time to the last two."""
     found = []
-    if memory[1] > memory[0] * MOST_GROWTH:
-        found.append(f"memory grew from {memory[0]:.0f} MB to {memory[1]:.0f} MB")
-    if threads[1] > threads[0]:
-        found.append(f"threads grew from {threads[0]:g} to {threads[1]:g}")
-    if files[1] > files[0] + CLIENTS:  # connections come and go
-        found.append(f"open files and sockets grew from {files[0]:g} to {files[1]:g}")
+    for name, column in zip(TAKEN, zip(*seen.samples, strict=True), strict=True):
+        medians = _medians(column)
+        early, late = statistics.mean(medians[:2]), statistics.mean(medians[-2:])
+        allowed = early * MOST_GROWTH if "megabytes" in name else early + CLIENTS if "sockets" in name else early
+        if late > allowed:  # connections come and go
+            found.append(f"{name} grew from {early:.4g} to {late:.4g}")
     return found
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import gc
 import io
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -35,6 +34,8 @@ import mlx.core as mx  # noqa: E402 - the libraries read the variables set above
 from mlx_audio.audio_io import read  # noqa: E402
 from mlx_audio.stt import load  # noqa: E402
 
+from mlxk.engines.release import release  # noqa: E402
+
 _RATE = 16_000  # of every model that mlx-audio has for speech
 _FAULTS = (RuntimeError, ValueError, LookupError, TypeError, AttributeError, OSError, ArithmeticError, NotImplementedError)
 
@@ -57,8 +58,7 @@ class AudioEngine:
 
     def close(self) -> None:
         self._model = None
-        gc.collect()
-        mx.clear_cache()
+        release()
 
     def batch(self, prompt_cache_bytes: int) -> Batch:
         return OneByOne(self.stream)

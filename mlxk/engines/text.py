@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import gc
 import time
 from collections.abc import Callable, Collection, Generator, Iterator
 from typing import Any, cast
@@ -24,7 +23,8 @@ from mlx_lm.generate import generate_step  # noqa: E402
 from mlx_lm.utils import load  # noqa: E402
 
 from mlxk.engines.answering import Answering  # noqa: E402
-from mlxk.engines.decoding import decoder_of  # noqa: E402
+from mlxk.engines.decoding import decoder_of, remember_no_words  # noqa: E402
+from mlxk.engines.release import release  # noqa: E402
 from mlxk.engines.sampling import processors, sampler  # noqa: E402
 
 _MAX_TOKENS = 32768  # where neither the request nor the model's context sets a bound
@@ -42,6 +42,7 @@ class TextEngine:
         added = _added_tokens(tokenizer)
         self._end_tokens = end_tokens(ends, added)
         self._decode = decoder_of(tokenizer)
+        remember_no_words(tokenizer)
         self._format = find_format(str(tokenizer.chat_template or ""), added.values())
         self.load_time_s = 0.0
 
@@ -60,8 +61,7 @@ class TextEngine:
 
     def close(self) -> None:
         self._model = self._tokenizer = None
-        gc.collect()
-        mx.clear_cache()
+        release()
 
     def batch(self, prompt_cache_bytes: int) -> Batch:
         from mlxk.engines.batch import TextBatch, can_batch  # noqa: PLC0415 - for servers only

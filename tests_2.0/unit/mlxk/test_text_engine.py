@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import io
 import json
 import os
@@ -171,6 +172,54 @@ def test_weights_that_do_not_fit_the_config_fail_to_load_with_a_sentence(tmp_pat
 
     with pytest.raises(LoadFailed, match=f"{MODEL} cannot be loaded: "):
         engines.load(Library(tmp_path / "hub", MlxLm.installed()).find(MODEL))
+
+
+def test_a_model_that_was_unloaded_leaves_nothing_that_waits_to_be_computed(library):
+    """Read off MLX's own drawing of what the next random number still depends on."""
+    import mlx.core as mx
+
+    def depends_on():
+        drawing = io.StringIO()
+        mx.export_to_dot(drawing, mx.random.state[0])
+        return drawing.getvalue().count("label")
+
+    loaded = engines.load(library.find(MODEL))
+    while_loaded = depends_on()
+    loaded.close()
+
+    assert while_loaded > 0
+    assert depends_on() == 0
+
+
+class Told(ctypes.Structure):
+    """What the C library says of its memory."""
+
+    _fields_ = (("sizes", ctypes.c_size_t * (5 if sys.platform == "darwin" else 10)),)
+
+
+def in_use():
+    """Bytes that were taken from the C library and not given back: macOS's mstats.bytes_used, glibc's mallinfo2."""
+    library = ctypes.CDLL(None)
+    tell = library.mstats if sys.platform == "darwin" else library.mallinfo2
+    tell.restype = Told
+    sizes = tell().sizes
+    return sizes[2] if sys.platform == "darwin" else sizes[7] + sizes[4]  # uordblks and hblkhd
+
+
+def test_the_words_that_a_model_was_asked_with_are_forgotten_with_it(library):
+    words = Generation(" ".join(f"word{number}" for number in range(4_000)))
+
+    def take_its_turn():
+        loaded = engines.load(library.find(MODEL))
+        with pytest.raises(ContextLengthExceeded):
+            list(loaded.stream(words, never))
+        loaded.close()
+
+    take_its_turn()
+    before = in_use()
+    take_its_turn()
+
+    assert in_use() - before < 200_000  # these words take a million
 
 
 def test_a_repositorys_own_code_is_not_run_whatever_stdin_says(tmp_path, monkeypatch):
