@@ -73,7 +73,7 @@ def test_each_outcome_is_on_the_page_as_often_as_it_was_counted(build: Any, begi
     shown = _page(run, written=[]).attributes["class"]
 
     judged = run.judge()
-    assert {outcome: shown.count(f"outcome {outcome}") for outcome in judged.counts} == judged.counts
+    assert {outcome: shown.count(f"o {outcome}") for outcome in judged.counts} == judged.counts
 
 
 def test_what_a_test_is_called_and_says_is_text_and_never_markup(build: Any, begin: Any) -> None:
