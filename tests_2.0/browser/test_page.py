@@ -36,7 +36,7 @@ MEASURE = """<script>addEventListener("load", () => {
   const main = [...document.querySelectorAll("main *")];
   document.body.textContent = "MEASURED" + JSON.stringify({
     all, troubled, seconds, overflow: root.scrollWidth - root.clientWidth,
-    outside: main.filter((each) => !each.closest(".bar > span") && each.getBoundingClientRect().right > root.clientWidth + 1).length,
+    outside: main.filter((each) => !each.matches(".bar > span") && right(each) > root.clientWidth + 1).length,
     scrollers: main.filter((each) => ["auto", "scroll"].includes(getComputedStyle(each).overflowX)).length,
     small: main.filter((each) => parseFloat(getComputedStyle(each).fontSize) < 11).map((each) => each.className),
     dark: matchMedia("(prefers-color-scheme: dark)").matches, page: getComputedStyle(document.body).backgroundColor,
@@ -44,6 +44,7 @@ MEASURE = """<script>addEventListener("load", () => {
   }) + "MEASURED";
 });
 const tiles = document.querySelectorAll(".map .o").length;
+const right = (each) => each.getBoundingClientRect().right;
 const named = (each) => each.textContent.trim() || each.labels?.length;
 const unnamed = [...document.querySelectorAll("a, input, summary")].filter((each) => !named(each)).length;
 const canvas = document.createElement("canvas").getContext("2d", {willReadFrequently: true});
