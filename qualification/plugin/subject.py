@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import os
+import secrets
 import select
 import signal
 import subprocess
@@ -157,7 +158,7 @@ class LocalServer:
         finally:
             connection.close()
 
-    def chat(self, model: str, messages: Sequence[Mapping[str, str]], **parameters: Any) -> Answer:
+    def chat(self, model: str, messages: Sequence[Mapping[str, Any]], **parameters: Any) -> Answer:
         """A batch chat completion, greedy unless told otherwise."""
         body = {"model": model, "messages": list(messages), "temperature": 0, **parameters}
         answer = self.post("/v1/chat/completions", body)
@@ -165,7 +166,19 @@ class LocalServer:
             measuring.hear(answer.json)
         return answer
 
-    def stream_chat(self, model: str, messages: Sequence[Mapping[str, str]], **parameters: Any) -> Stream:
+    def transcribe(self, model: str, recording: bytes, name: str = "recording.wav", **fields: str) -> Answer:
+        """A transcription; the recording goes as a file of that name in a form."""
+        boundary = secrets.token_hex(16)
+        body = b""
+        for field, value in {"model": model, **fields}.items():
+            head = f'--{boundary}\r\nContent-Disposition: form-data; name="{field}"\r\n\r\n'
+            body += f"{head}{value}\r\n".encode()
+        head = f'--{boundary}\r\nContent-Disposition: form-data; name="file"; filename="{name}"\r\n\r\n'
+        body += head.encode() + recording + f"\r\n--{boundary}--\r\n".encode()
+        content_type = f"multipart/form-data; boundary={boundary}"
+        return self.request("POST", "/v1/audio/transcriptions", body, {"Content-Type": content_type})
+
+    def stream_chat(self, model: str, messages: Sequence[Mapping[str, Any]], **parameters: Any) -> Stream:
         """The same as a stream. Fails the test where the stream is not well-formed."""
         answer = self.chat(model, messages, stream=True, **parameters)
         assert answer.status == 200, answer.body

@@ -17,6 +17,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         item.add_marker(pytest.mark.live)
 
 
+@pytest.fixture(scope="module")
+def server():
+    """One server for all tests of a module, so that each also shows that those before it harmed nothing."""
+    with subject.serving() as running:
+        yield running
+
+
 @pytest.fixture
 def leaked(report_benchmark):
     """``leaked(text)`` tells which stop tokens, of this model or of others, are visible in a text; its record says if any was."""

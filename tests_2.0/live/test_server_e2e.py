@@ -12,13 +12,6 @@ pytestmark = [pytest.mark.live, pytest.mark.live_e2e]
 CATS = [{"role": "user", "content": "Write one sentence about cats."}]
 
 
-@pytest.fixture(scope="module")
-def server():
-    """One server for all tests, so that each also shows that those before it harmed nothing."""
-    with subject.serving() as running:
-        yield running
-
-
 def test_every_known_answer_is_exact_in_batch_and_in_stream(server, text_model_info, text_known_answers, messages, leaked):
     model = text_model_info.model_id
     asked = [(messages(known), known.answer) for known in text_known_answers] or [(CATS, None)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import http.client
 import json
 import os
@@ -16,6 +17,7 @@ import openai
 import pytest
 from jsonschema import Draft202012Validator
 from openai.types import Completion, ErrorObject, Model
+from openai.types.audio import Transcription, TranscriptionVerbose
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
 
 from mlxk import arguments, engines, schemas
@@ -25,10 +27,19 @@ from mlxk.server.app import Policy, make_app
 from mlxk.server.lifecycle import Server, bind
 from mlxk.server.worker import Limits, Worker
 from qualification.mint import store
+from qualification.mint.pictures import Picture, encoded
+from qualification.mint.tones import speak, wav
 
 API = json.loads(schemas.openapi())
-MODEL = "mint/qwen3-tiny"
+MODEL, EYES, EARS = "mint/qwen3-tiny", "mint/qwen2-vl-tiny", "mint/whisper-tiny"
 HELLO = [{"role": "user", "content": "Hello!"}]
+IMAGE = base64.b64encode(encoded(Picture("red", "circle"))).decode()
+RECORDING = wav(speak("Nine red apples."))
+PART = {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{IMAGE}", "detail": "auto"}}
+SHOWN = [{"role": "user", "content": [{"type": "text", "text": "Describe the image."}, PART]}]
+SHOWN_TWICE = [{"role": "user", "content": [{"type": "text", "text": "Describe the image."}, PART, PART]}]
+HEARD = {"type": "input_audio", "input_audio": {"data": base64.b64encode(RECORDING).decode(), "format": "wav"}}
+SPOKEN = [{"role": "user", "content": [HEARD]}]
 OUR_OWN = {"timings", "reasoning_content", "context_length", "capabilities", "loaded"}
 """What we say beside what OpenAI's API has; clients ignore it."""
 
@@ -55,6 +66,9 @@ ASKED = {
             "max_tokens": None,
         },
     ),
+    "an image": ("/v1/chat/completions", {"model": EYES, "messages": SHOWN}),
+    "images in chunks": ("/v1/chat/completions", {"model": EYES, "messages": SHOWN_TWICE, "chunk": 1, "temperature": 0}),
+    "a recording": ("/v1/chat/completions", {"model": EARS, "messages": SPOKEN}),
     "a text": ("/v1/completions", {"prompt": "The capital", "max_tokens": 3}),
     "texts": ("/v1/completions", {"prompt": ["The capital", "A"], "max_tokens": 3, "logprobs": 2}),
 }
@@ -63,9 +77,10 @@ ASKED = {
 @pytest.fixture(scope="module")
 def port(tmp_path_factory):
     home = tmp_path_factory.mktemp("home")
-    store.install(MODEL, home)
+    for model in (MODEL, EYES, EARS):
+        store.install(model, home)
     limits = Limits(together=4)
-    worker = Worker(engines.load, engines.leave_thread, limits)
+    worker = Worker(engines.load_for_all, engines.leave_thread, limits)
     app = make_app(Library(home / "hub", MlxLm.installed()), worker, Policy())
     server = Server(app, bind("127.0.0.1", 0), limits.waiting + limits.together)
     server.start()
@@ -240,8 +255,71 @@ def test_the_official_client_continues_texts_and_reads_logprobs(client):
 
 
 def test_the_official_client_lists_models(client):
-    assert [model.id for model in client.models.list()] == [MODEL]
+    assert {model.id: model.capabilities for model in client.models.list()} == {
+        EYES: ["text-generation", "chat", "vision"],
+        MODEL: ["text-generation", "chat"],
+        EARS: ["audio"],
+    }
     assert Model.model_validate(client.models.retrieve(MODEL).model_dump(), strict=True).owned_by == "mlxk"
+
+
+def test_the_official_client_shows_images(client):
+    asked = {"model": EYES, "messages": SHOWN, "temperature": 0}
+    chunks = [*client.chat.completions.create(**asked, stream=True)]
+
+    assert client.chat.completions.create(**asked).choices[0].message.content == "A red circle on white."
+    assert "".join(chunk.choices[0].delta.content or "" for chunk in chunks) == "A red circle on white."
+    assert len(chunks) > 5
+
+
+@pytest.mark.parametrize("form", ["json", "verbose_json", "text", "srt", "vtt"])
+def test_the_official_client_transcribes(client, form):
+    heard = client.audio.transcriptions.create(
+        model=EARS, file=("talk.wav", RECORDING), response_format=form, language="en", prompt="", temperature=0
+    )
+
+    if form == "json":
+        assert unknown(Transcription.model_validate_json(heard.to_json(), strict=True)) == set()
+    if form == "verbose_json":
+        assert unknown(TranscriptionVerbose.model_validate_json(heard.to_json(), strict=True)) == {"task"}
+        assert [(each.start, each.text) for each in heard.segments] == [(0, "Nine red apples.")]
+        assert heard.duration == pytest.approx(len(speak("Nine red apples.")) / 16_000, abs=0.001)
+    text = heard.text if "json" in form else heard
+    assert "Nine red apples." in text
+    assert (text == "Nine red apples.") == (form not in ("srt", "vtt"))
+
+
+def test_the_official_client_asks_for_words_and_sends_what_it_reads(client, tmp_path):
+    (tmp_path / "talk").write_bytes(RECORDING)
+    with (tmp_path / "talk").open("rb") as file:
+        granularities = ["word", "segment"]
+        heard = client.audio.transcriptions.create(
+            model=EARS, file=file, response_format="verbose_json", timestamp_granularities=granularities
+        )
+
+    assert [word.word for word in heard.words] == ["Nine", "red", "apples."]
+    assert unknown(TranscriptionVerbose.model_validate_json(heard.to_json(), strict=True)) == {"task"}
+
+
+def test_a_transcript_is_valid_by_our_description(port):
+    for form, name in (("json", "Transcription"), ("verbose_json", "TranscriptionVerbose")):
+        with openai.OpenAI(base_url=f"http://127.0.0.1:{port}", api_key="any", max_retries=0) as client:  # without /v1 too
+            raw = client.audio.transcriptions.with_raw_response.create(model=EARS, file=("a", RECORDING), response_format=form)
+
+        schema = {"$ref": f"#/components/schemas/{name}", **_components()}
+        assert [*Draft202012Validator(schema).iter_errors(json.loads(raw.text))] == []
+        assert declared("/v1/audio/transcriptions", "post", 200)(json.loads(raw.text)) == []
+
+
+def test_the_official_client_is_told_what_cannot_be_transcribed(client):
+    with pytest.raises(openai.UnprocessableEntityError) as deaf:
+        client.audio.transcriptions.create(model=MODEL, file=("a.wav", RECORDING))
+    with pytest.raises(openai.BadRequestError) as wrong:
+        client.audio.transcriptions.create(model=EARS, file=("a.wav", b"no sound"))
+    with pytest.raises(openai.BadRequestError) as streamed:
+        client.audio.transcriptions.create(model=EARS, file=("a.wav", RECORDING), stream=True)
+
+    assert (deaf.value.code, wrong.value.param, streamed.value.param) == ("capability_not_supported", "file", "stream")
 
 
 def test_the_official_client_raises_its_own_errors(client):

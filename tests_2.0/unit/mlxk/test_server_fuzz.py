@@ -1,10 +1,11 @@
 """Whatever a client sends: no failure that is not declared, and the next request is answered.
 
-The default suite sends a few hundred requests; ``MLXK_FUZZ=5000`` sends as many as that, and prints what came back.
+The default suite sends some hundred requests; ``MLXK_FUZZ=5000`` sends as many as that, and prints what came back.
 """
 
 from __future__ import annotations
 
+import base64
 import collections
 import http.client
 import json
@@ -24,9 +25,11 @@ from mlxk.server.app import Policy, make_app
 from mlxk.server.lifecycle import Server, bind
 from mlxk.server.worker import Limits, Worker
 from qualification.mint import store
+from qualification.mint.pictures import Picture, encoded
+from qualification.mint.tones import silence, speak, wav
 
 API = json.loads(schemas.openapi())
-MODEL = "mint/llama-tiny"
+MODEL, EYES, EARS = "mint/llama-tiny", "mint/qwen2-vl-tiny", "mint/whisper-tiny"
 COUNT = int(os.environ.get("MLXK_FUZZ", "100"))
 PING = {"model": MODEL, "messages": [{"role": "user", "content": "Hello!"}], "max_tokens": 1}
 
@@ -94,6 +97,65 @@ def request(required, **options):
 chat = request({"messages": st.lists(right_message, min_size=1, max_size=4)}, logprobs=st.booleans())
 text = request({"prompt": right_text | st.lists(right_text, min_size=1, max_size=4)}, logprobs=st.integers(0, 5))
 garbage = anything.map(json.dumps) | st.binary(max_size=60)
+
+pictures = st.sampled_from([encoded(Picture("red"), kind) for kind in ("PNG", "JPEG", "GIF")])
+recordings = st.sampled_from([wav(silence(0.1)), wav(speak("a"))])
+short = wav(silence(0.1))
+
+
+def damaged(files):
+    """Whole in half of all cases; else cut, with other bytes in it, or of other bytes only."""
+    cut = st.builds(lambda data, part: data[: int(len(data) * part)], files, st.floats(0, 1))
+    mixed = st.builds(lambda data, at, other: data[:at] + other + data[at:], files, st.integers(0, 200), st.binary(max_size=20))
+    return files | files | files | cut | mixed | st.binary(max_size=60)
+
+
+def in_base64(files):
+    return damaged(files).map(lambda data: base64.b64encode(data).decode())
+
+
+labels = st.sampled_from(["png", "jpeg", "gif", "webp"])
+urls = st.builds("data:image/{};base64,{}".format, labels, in_base64(pictures))
+addresses = st.sampled_from(["http://127.0.0.1:9/a", "file:///etc/passwd", "/etc/passwd", "data:,", "data:image/png;base64,"])
+sounds = st.fixed_dictionaries({"data": in_base64(recordings) | words, "format": st.sampled_from(["wav", "wav", "mp3", "a"])})
+right_urls = st.builds(lambda data: f"data:image/png;base64,{base64.b64encode(data).decode()}", pictures)
+addressed = st.one_of(*[right_urls] * 6, *[urls] * 2, addresses, words)
+image = st.builds(lambda url: {"type": "image_url", "image_url": {"url": url}}, addressed)
+sound = st.builds(lambda given: {"type": "input_audio", "input_audio": given}, sounds)
+odd = st.fixed_dictionaries({"type": st.sampled_from(["image_url", "input_audio", "file"]), "image_url": anything}) | anything
+pieces = st.lists(st.one_of(*[image] * 7, *[right_part] * 5, sound, odd), min_size=1, max_size=2)
+shown = st.fixed_dictionaries({"role": st.sampled_from([*["user"] * 12, "system", "assistant"]), "content": pieces})
+seeing = request(
+    {"model": st.sampled_from([EYES, EYES, EYES, EARS, MODEL]), "messages": st.lists(shown, min_size=1, max_size=2)},
+    chunk=st.integers(1, 6),
+)
+field = st.sampled_from(
+    ["model", "file", "language", "prompt", "response_format", "temperature", "stream", "include[]", "timestamp_granularities[]"]
+)
+value = st.sampled_from(
+    [EARS, MODEL, "en", "elvish", "0", "0.5", "true", "word", "segment", "verbose_json", "srt", "vtt", "text"]
+)
+piece = st.tuples(field, value.map(str.encode) | damaged(recordings), st.booleans())
+form = st.builds(
+    lambda found, skipped: as_form([("model", EARS.encode(), False), ("file", short, True), *found][skipped:]),
+    st.just([]) | st.lists(piece, max_size=2),
+    st.sampled_from([0] * 8 + [1, 2]),
+)
+
+
+def as_form(found):
+    body = b""
+    for name, content, file in found:
+        filename = '; filename="a"' if file else ""
+        head = f'Content-Disposition: form-data; name="{name}"{filename}'
+        body += b"--x\r\n" + head.encode() + b"\r\n\r\n" + content + b"\r\n"
+    return body + b"--x--\r\n"
+
+
+media = st.one_of(
+    *[st.tuples(st.just("/v1/chat/completions"), seeing)] * 3,
+    *[st.tuples(st.just("/v1/audio/transcriptions"), damaged(form))] * 2,
+)
 bodies = st.one_of(
     *[st.tuples(st.just("/v1/chat/completions"), chat)] * 4,
     *[st.tuples(st.just("/v1/completions"), text)] * 3,
@@ -112,7 +174,8 @@ class Target:
     def ask(self, path, body):
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
         encoded = body.encode("utf-8", "surrogatepass") if isinstance(body, str) else body
-        connection.request("POST", path, encoded, {"Content-Type": "application/json"})
+        kind = "multipart/form-data; boundary=x" if "audio" in path else "application/json"
+        connection.request("POST", path, encoded, {"Content-Type": kind})
         answer = connection.getresponse()
         received = answer.read().decode()
         connection.close()
@@ -128,9 +191,10 @@ class Target:
 @pytest.fixture(scope="module")
 def target(tmp_path_factory):
     home = tmp_path_factory.mktemp("home")
-    store.install(MODEL, home)
+    for model in (MODEL, EYES, EARS):
+        store.install(model, home)
     limits = Limits()
-    worker = Worker(engines.load, engines.leave_thread, limits)
+    worker = Worker(engines.load_for_all, engines.leave_thread, limits)
     app = make_app(Library(home / "hub", MlxLm.installed()), worker, Policy(default_max_tokens=20))
     server = Server(app, bind("127.0.0.1", 0), limits.waiting + limits.together)
     server.start()
@@ -158,23 +222,40 @@ def problems(path, status, kind, received):
     validator = Draft202012Validator({**schema, "components": API["components"]})
     if kind == "application/json":
         return [problem.message for problem in validator.iter_errors(json.loads(received))]
+    if kind != "text/event-stream":
+        return []
     data = [line.removeprefix("data: ") for line in received.split("\n\n") if line and not line.startswith(":")]
     found = [problem.message for each in data[:-1] for problem in validator.iter_errors(json.loads(each))]
     return found if data[-1] == "[DONE]" else [*found, f"the stream ends with {data[-1]}"]
 
 
+def fuzzing(count):
+    return settings(
+        max_examples=count,
+        deadline=None,
+        database=None,
+        phases=[Phase.generate, Phase.shrink],
+        suppress_health_check=[*HealthCheck],
+    )
+
+
 @pytest.mark.timeout(3600)
 @seed(1)
-@settings(
-    max_examples=COUNT,
-    deadline=None,
-    database=None,
-    phases=[Phase.generate, Phase.shrink],
-    suppress_health_check=[*HealthCheck],
-)
+@fuzzing(COUNT)
 @given(asked=bodies)
 def test_every_answer_is_a_declared_one_and_the_next_request_is_answered(target, asked):
-    path, body = asked
+    check(target, *asked)
+
+
+@pytest.mark.timeout(3600)
+@seed(1)
+@fuzzing(COUNT // 4)  # each of them may change the model
+@given(asked=media)
+def test_so_is_every_answer_about_images_and_recordings(target, asked):
+    check(target, *asked)
+
+
+def check(target, path, body):
     status, kind, received = target.ask(path, body)
     target.seen[status] += 1
     target.sent += 1
