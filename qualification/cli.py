@@ -101,7 +101,7 @@ def _run(arguments: argparse.Namespace) -> int:
         resume=arguments.resume,
         changed=_changes(bundle.load_plan(found), arguments),
     )
-    with progress.watching(history.read(found.root.parent).seconds, machine.observe().cores) as watch:
+    with progress.watching(history.read(found.root.parent).seconds, machine.observe().beside) as watch:
         runner.run(job, watch)
     return 0
 

@@ -29,6 +29,11 @@ class Machine:
     available_bytes: int
     swap_used_bytes: int
 
+    @property
+    def beside(self) -> int:
+        """How many cells may run beside each other: one more than there are cores, for a third of its time a cell waits."""
+        return self.cores + 1
+
 
 def observe() -> Machine:
     """Reads this machine's facts now."""

@@ -51,8 +51,8 @@ class Job:
 def run(job: Job, watch: Watch) -> None:
     """Accounts for every cell of the job's environment: each is gated with its reason, or run and named by its outcome.
 
-    Cells that need no model, or a minted one, run beside each other, one on each core; then the others, one after another,
-    because models share one memory. ``watch`` is told of each cell when it begins, and what became of it when it is over.
+    Cells that need no model, or a minted one, run beside each other; then the others, one after another, because models
+    share one memory. ``watch`` is told of each cell when it begins, and what became of it when it is over.
     """
     if changed := job.changed():
         raise UsageError(f"changed since the plan was made: {', '.join(changed)}; `make qualify` plans anew")
@@ -104,8 +104,8 @@ class _Accountant:
     stop: threading.Event = field(default_factory=threading.Event)
 
     def account_beside(self, cells: Sequence[Cell]) -> None:
-        """As many at a time as there are cores, and two at least; the first that cannot be accounted for stops them all."""
-        with ThreadPoolExecutor(max_workers=max(2, machine.observe().cores)) as pool:
+        """As many at a time as the machine bears; the first that cannot be accounted for stops them all."""
+        with ThreadPoolExecutor(max_workers=machine.observe().beside) as pool:
             try:
                 for accounted in [pool.submit(self.account, cell) for cell in cells]:
                     accounted.result()

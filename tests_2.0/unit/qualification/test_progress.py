@@ -14,24 +14,24 @@ SECONDS = {"text[a]": 60.0, "text[b]": 90.0, "unit[a]": 40.0}
 
 
 @pytest.mark.parametrize(
-    ("waiting", "running", "cores", "left"),
+    ("waiting", "running", "at_once", "left"),
     [
         (["text[a]", "text[b]"], {}, 4, 150.0),
         (["text[a]"], {"text[a]": 20.0}, 4, 40.0),
         (["text[a]"], {"text[a]": 100.0}, 4, 0.0),
         (["text[new]"], {}, 4, 75.0),  # as long as others of its group, (60 + 90) / 2
         (["unit[a]", "unit[b]"], {}, 4, 20.0),  # beside each other
-        (["unit[a]"], {}, 1, 20.0),  # two at a time at least
+        (["unit[a]"], {}, 2, 20.0),
         (["other[a]"], {}, 4, None),
         ([], {}, 4, None),
     ],
 )
 def test_what_is_left_is_what_earlier_runs_took(
-    build: Any, waiting: list[str], running: dict[str, float], cores: int, left: float | None
+    build: Any, waiting: list[str], running: dict[str, float], at_once: int, left: float | None
 ) -> None:
     cells = [build.cell(name, cpu=name.startswith("unit")) for name in waiting]
 
-    assert progress.seconds_left(cells, running, SECONDS, cores) == left
+    assert progress.seconds_left(cells, running, SECONDS, at_once) == left
 
 
 def test_lines_say_what_began_what_became_of_it_and_what_is_left(build: Any, capsys: Any) -> None:
