@@ -63,6 +63,11 @@ def locks(hub: Path, name: str) -> str:
     return f"{hub}/.locks/{_PREFIX}{name.replace('/', '--')}"
 
 
+def model_lock(hub: Path, name: str) -> str:
+    """What every pull of the model shares from its beginning to its end, and whoever deletes the model has alone."""
+    return f"{locks(hub, name)}/model.lock"
+
+
 def current(hub: Path, name: str) -> Snapshot:
     """The snapshot that ``refs/main`` names, else the newest one."""
     if (named := at_ref(hub, name, "main")) is not None:

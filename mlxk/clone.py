@@ -10,15 +10,18 @@ import hashlib
 import json
 import os
 import shutil
+import stat
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import IO
 
 from mlxk import __version__, content_hash, copying
 from mlxk.errors import CloneFailed, InvalidTarget, LocksPresent, PermissionDenied
 from mlxk.fetch import Plan
 from mlxk.files import write_whole
+from mlxk.hub import RemoteFile
 from mlxk.workspace import SENTINEL
 
 TEMPORARY = ".mlxk2_temp_"
@@ -56,19 +59,34 @@ def temporary(model: str, target: Path) -> Path:
 
 @contextmanager
 def begun(place: Path) -> Iterator[None]:
-    """The temporary folder, ours alone as long as this lasts. It goes where nothing came. Raises LocksPresent."""
-    place.mkdir(exist_ok=True)
+    """The temporary folder, ours alone as long as this lasts. It goes where nothing came. Raises LocksPresent, InvalidTarget."""
     mark = place / _MARK
-    with mark.open("ab") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise LocksPresent(f"Another mlxk is at work on {place}. Wait until it has ended.", lock_files=[str(mark)]) from error
-        try:
-            yield
-        finally:
-            if not any(place.glob("models--*/blobs/*")):
-                drop(place)
+    while True:
+        with _opened(mark) as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                said = f"Another mlxk is at work on {place}. Wait until it has ended."
+                raise LocksPresent(said, lock_files=[str(mark)]) from error
+            if not (mark.exists() and os.path.samestat(os.fstat(file.fileno()), mark.stat())):
+                continue  # whoever had it has just dropped the folder
+            try:
+                yield
+            finally:
+                if not any(place.glob("models--*/blobs/*")):
+                    drop(place)
+            return
+
+
+def _opened(mark: Path) -> IO[bytes]:
+    """The mark, in a folder of ours: where others may write too, theirs could have been there first."""
+    while True:
+        mark.parent.mkdir(exist_ok=True)
+        found = mark.parent.lstat()
+        if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid():
+            raise InvalidTarget(f"{mark.parent} is not a folder of yours, and what comes would go there first. Remove it.")
+        with suppress(FileNotFoundError):  # somebody has just dropped it
+            return mark.open("ab")
 
 
 def finish(plan: Plan, target: Path) -> None:
@@ -95,12 +113,17 @@ def _stage(plan: Plan, staged: Path) -> None:
     """Every file under its name. Two of the same content are two files: whoever changes one means that one."""
     shutil.rmtree(staged, ignore_errors=True)
     placed: set[str] = set()
-    for file in plan.files:
+    for file in _published(plan):
         path = staged / file.path
         path.parent.mkdir(parents=True, exist_ok=True)
         put = copying.copy if file.etag in placed else copying.move_or_copy
         put(plan.blob(file), path)
         placed.add(file.etag)
+
+
+def _published(plan: Plan) -> Iterator[RemoteFile]:
+    """All but the sentinel of a workspace that somebody else has published with it: this one has its own."""
+    return (file for file in plan.files if file.path != SENTINEL)
 
 
 def _write_sentinel(plan: Plan, folder: Path) -> None:
@@ -112,7 +135,7 @@ def _write_sentinel(plan: Plan, folder: Path) -> None:
         "source_revision": plan.commit,
         "managed": True,
         "operation": "clone",
-        "hub_files": {file.path: file.etag for file in plan.files},
+        "hub_files": {file.path: file.etag for file in _published(plan)},
     }
     write_whole(str(folder / SENTINEL), json.dumps(document, indent=1).encode("utf-8"))
     content_hash.pin(str(folder))

@@ -14,10 +14,15 @@ _FICLONE = 0x40049409  # Linux, include/uapi/linux/fs.h: _IOW(0x94, 9, int)
 
 
 def copy(source: Path, target: Path) -> None:
-    """Make ``target`` a file of its own with the content of ``source``. Raises OSError, and leaves nothing then."""
+    """Make ``target``, which must not be there, a file of its own with the content of ``source``.
+
+    Raises OSError, and leaves nothing then.
+    """
     try:
         if not (_clone_on_macos(source, target) if sys.platform == "darwin" else _clone_on_linux(source, target)):
             shutil.copyfile(source, target)
+    except FileExistsError:
+        raise
     except OSError:
         target.unlink(missing_ok=True)
         raise

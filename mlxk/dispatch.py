@@ -8,9 +8,12 @@ from contextlib import suppress
 
 from mlxk import interrupts, settings
 from mlxk.arguments import HelpWanted, parser_of
-from mlxk.errors import Interrupted, MlxkError, UsageError
+from mlxk.errors import Interrupted, MlxkError, PullFault, PushFault, UsageError
 from mlxk.output import Result, error_text, exit_code, notice, result_text, write
 from mlxk.usage import COMMANDS, HELP
+
+_FAULTS: dict[str, type[MlxkError]] = {"pull": PullFault, "push": PushFault}
+"""What an unforeseen failure is called, where scripts know it by a name of its own."""
 
 
 def dispatch(argv: list[str]) -> int:
@@ -50,7 +53,7 @@ def _outcome(command: str, options: list[str], rest: list[str], *, as_json: bool
         if settings.debug():
             sys.excepthook(type(error), error, error.__traceback__)
         unexpected = f"{type(error).__name__}: {error}. This is a fault of mlxk; MLXK2_DEBUG=1 shows where."
-        return 1, error_text(command, MlxkError(unexpected), as_json=as_json)
+        return 1, error_text(command, _FAULTS.get(command, MlxkError)(unexpected), as_json=as_json)
 
 
 def _tell(command: str, code: int, said: str, *, as_json: bool) -> int:

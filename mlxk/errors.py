@@ -11,7 +11,8 @@
     │   ├── RevisionNotFound
     │   ├── WorkspaceNotFound
     │   ├── RepositoryNotFound    the Hub has none of that name, and was not asked to make one
-    │   └── AmbiguousMatch
+    │   ├── AmbiguousMatch
+    │   └── AmbiguousWorkspace    a path that only begins as several workspaces do
     ├── Refused                   we could try, and will not
     │   ├── PermissionDenied      this user may not read or write there
     │   ├── AccessDenied          the Hub does not let this user have it
@@ -34,6 +35,7 @@
     │   ├── ConversionFailed
     │   ├── HealthCheckFailed     what was made is not whole
     │   ├── UploadFailed
+    │   ├── DependencyMissing     a package that we need is not installed
     │   ├── BranchCreationFailed
     │   ├── LoadFailed
     │   ├── GenerationFailed
@@ -41,6 +43,7 @@
     │   ├── AddressUnavailable
     │   ├── DeadlineExceeded      the server was told to give no request more time
     │   └── Unavailable           the server is busy, stopping, or its engine is dead
+    ├── PullFault, PushFault      mlxk itself has failed there
     ├── RequestError              an HTTP request that is wrong, with the field that is to blame
     └── Interrupted
 
@@ -106,7 +109,15 @@ class AmbiguousMatch(NotFound):
 
 
 class WorkspaceNotFound(NotFound):
+    """Details: ``matches``, where some name is near."""
+
     type = "workspace_not_found"
+
+
+class AmbiguousWorkspace(NotFound):
+    """Details: ``matches``."""
+
+    type = "ambiguous_workspace"
 
 
 class RepositoryNotFound(NotFound):
@@ -144,7 +155,7 @@ class LocksPresent(Refused):
 
 
 class ConfirmationRequired(Refused):
-    type = "confirmation_required"
+    type = "requires_confirmation"
 
 
 class WorkspaceModel(Refused):
@@ -216,6 +227,10 @@ class UploadFailed(OperationFailed):
     type = "upload_failed"
 
 
+class DependencyMissing(OperationFailed):
+    type = "dependency_missing"
+
+
 class BranchCreationFailed(OperationFailed):
     type = "branch_create_failed"
 
@@ -246,6 +261,14 @@ class Unavailable(OperationFailed):
     """Details: ``retry_after_s``, where waiting may help."""
 
     type = "unavailable"
+
+
+class PullFault(MlxkError):
+    type = "pull_operation_failed"
+
+
+class PushFault(MlxkError):
+    type = "push_operation_failed"
 
 
 class RequestError(MlxkError):

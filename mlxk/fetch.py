@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import fcntl
 import os
-import re
 import shutil
 import threading
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO
 
@@ -29,7 +28,6 @@ _PAUSE_S = 0.5  # before the second of them; each later one waits twice as long
 LONGEST_WAIT_S = 30  # where the Hub says when to ask again
 _KEPT_FREE_BYTES = 64 << 20
 _INCOMPLETE = ".incomplete"
-_COMMIT = re.compile(r"[0-9a-f]{40}")
 
 Progress = Callable[[int], None]
 """Hears how many bytes have come; a negative number where some must come again."""
@@ -74,11 +72,7 @@ def plan(hub: Path, name: str, remote: Remote, files: tuple[RemoteFile, ...], re
 
     Raises DownloadFailed where the Hub names something that could lie outside the cache.
     """
-    if not _COMMIT.fullmatch(remote.commit):
-        raise DownloadFailed(f"The Hub calls the commit of {name} {remote.commit!r}, which is no commit.")
-    for file in files:
-        if not _stays_inside(file.path) or not hashes.is_name(file.etag):
-            raise DownloadFailed(f"{name} has a file {file.path!r} that cannot be kept in a cache. Nothing was downloaded.")
+    _check(name, files)
     blobs = Path(cache.repository(hub, name), "blobs")
     needed = {file.etag: file for file in files}.values()
     missing = tuple(file for file in needed if not _is_there(blobs / file.etag, file, distrust=distrust))
@@ -93,10 +87,12 @@ def carry_out(plan: Plan, source: Hub, progress: Progress = lambda count: None) 
     """
     _check_space(plan)
     try:
-        (plan.repository / "blobs").mkdir(parents=True, exist_ok=True)
-        _Fetching(plan, source, progress).run()
-        folder = _show(plan)
-        _clean(plan)
+        with _locked(Path(cache.model_lock(plan.hub, plan.name)), fcntl.LOCK_SH):
+            now = _now(plan)
+            (plan.repository / "blobs").mkdir(parents=True, exist_ok=True)
+            _Fetching(now, source, progress).run()
+            folder = _show(now)
+            _clean(now)
     except PermissionError as error:
         raise PermissionDenied(f"{error.filename} cannot be written: {error.strerror}. Check HF_HOME and its access.") from error
     except OSError as error:
@@ -105,6 +101,13 @@ def carry_out(plan: Plan, source: Hub, progress: Progress = lambda count: None) 
             f"{plan.name} could not be kept: {said}. What has come is kept, and the next pull goes on with it."
         ) from error
     return folder
+
+
+def _now(plan: Plan) -> Plan:
+    """The plan, with what was deleted since it was made counted for missing too."""
+    missing = {file.etag for file in plan.missing}
+    needed = {file.etag: file for file in plan.files}.values()
+    return replace(plan, missing=tuple(file for file in needed if file.etag in missing or not _is_there(plan.blob(file), file)))
 
 
 class _Fetching:
@@ -187,7 +190,7 @@ class _Fetching:
             return self._stop.is_set() or taken.digest.hexdigest() == file.etag
 
     def _stream(self, file: RemoteFile, taken: _Taken) -> None:
-        with self._source.read(self._plan.name, self._plan.commit, file.path, taken.bytes) as body:
+        with self._source.read(self._plan.name, self._plan.commit, file, taken.bytes) as body:
             if body.start != taken.bytes:
                 self._progress(-taken.bytes)
                 taken.restart()
@@ -283,7 +286,7 @@ def _link(plan: Plan, folder: Path) -> None:
 def _clean(plan: Plan) -> None:
     """Delete what downloads have left that nobody is at work on any more."""
     for left in (plan.repository / "blobs").glob(f"*{_INCOMPLETE}"):
-        with suppress(_Busy), _locked(plan.locks / f"{left.name.partition('.')[0]}.lock", wait=False):
+        with suppress(_Busy), _locked(plan.locks / f"{left.name.partition('.')[0]}.lock", fcntl.LOCK_EX | fcntl.LOCK_NB):
             left.unlink(missing_ok=True)
 
 
@@ -313,13 +316,24 @@ def _size(path: Path) -> int | None:
         return None
 
 
-def _stays_inside(path: str) -> bool:
+def _check(name: str, files: tuple[RemoteFile, ...]) -> None:
+    """What a Hub calls a file, and its hash, becomes paths of ours. Raises DownloadFailed where they cannot."""
+    paths = [file.path for file in files]
+    folders = {"/".join(parts[:end]) for path in paths for parts in [path.split("/")] for end in range(1, len(parts))}
+    taken = Counter(paths)
+    for file in files:
+        if not _can_be_kept(file.path) or not hashes.is_name(file.etag) or taken[file.path] > 1 or file.path in folders:
+            raise DownloadFailed(f"{name} has a file {file.path!r} that cannot be kept in a cache. Nothing was downloaded.")
+
+
+def _can_be_kept(path: str) -> bool:
+    """Inside the folder that it is for; and not what git would obey there."""
     try:
         path.encode("utf-8")
     except UnicodeEncodeError:  # JSON may hold half a character, and neither an address nor a file system takes one
         return False
-    parts = path.split("/")
-    return bool(path) and "\\" not in path and "\0" not in path and not any(part in ("", ".", "..") for part in parts)
+    unfit = ("", ".", "..", ".git")
+    return "\\" not in path and "\0" not in path and not any(part.lower() in unfit for part in path.split("/"))
 
 
 class _Busy(Exception):
@@ -327,14 +341,17 @@ class _Busy(Exception):
 
 
 @contextmanager
-def _locked(path: Path, *, wait: bool = True) -> Iterator[None]:
-    """Hold the lock as huggingface_hub holds it. Where it was deleted meanwhile, it is no lock any more. Raises _Busy."""
+def _locked(path: Path, how: int = fcntl.LOCK_EX) -> Iterator[None]:
+    """Hold the lock as huggingface_hub holds it. Where it was deleted meanwhile, it is no lock any more.
+
+    Raises _Busy where ``how`` says not to wait.
+    """
     while True:
         path.parent.mkdir(parents=True, exist_ok=True)
         file = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
         try:
             try:
-                fcntl.flock(file, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+                fcntl.flock(file, how)
             except BlockingIOError as error:
                 raise _Busy from error
             if path.exists() and os.path.samestat(os.fstat(file), path.stat()):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -16,7 +17,16 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote
 
 from mlxk import settings
-from mlxk.errors import AccessDenied, DownloadFailed, HubUnavailable, ModelNotFound, RevisionNotFound, UploadFailed
+from mlxk.errors import (
+    AccessDenied,
+    DependencyMissing,
+    DownloadFailed,
+    HubUnavailable,
+    ModelNotFound,
+    RevisionNotFound,
+    TokenMissing,
+    UploadFailed,
+)
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
@@ -24,6 +34,9 @@ if TYPE_CHECKING:
 _Answer = TypeVar("_Answer")
 _CONNECT_S, _WRITE_S, _CHANGE_S = 10, 60, 300  # a commit of many files is worked on for minutes
 _TRY_AGAIN = (408, 425, 429, 500, 502, 503, 504)
+_ANSWER_MAX_BYTES = 32 << 30  # a CDN may refuse to send more at once; the client itself asks for no more than 50 GB by plain HTTP
+_SAID_MAX = 300
+_COMMIT = re.compile(r"[0-9a-f]{40}")
 _AUTHENTICATION = "HF_TOKEN must name a token with access (https://huggingface.co/settings/tokens)."
 
 
@@ -83,7 +96,10 @@ class Hub:
         """The one that HF_ENDPOINT names, else huggingface.co; offline, no Hub is asked."""
         if settings.hub_offline():
             raise DownloadFailed("HF_HUB_OFFLINE is set, so the Hub is not asked. Unset it to go on.")
-        return cls(settings.hub_endpoint(), settings.hub_token())
+        token = settings.hub_token()
+        if token is not None and not (token.isascii() and token.isprintable() and " " not in token):
+            raise TokenMissing("The token in HF_TOKEN, or in the file that holds it, has characters that no token has.")
+        return cls(settings.hub_endpoint(), token)
 
     @property
     def has_token(self) -> bool:
@@ -98,7 +114,7 @@ class Hub:
         at = f"/revision/{quote(revision, safe='')}" if revision is not None else ""
         with self._translated(name, revision):
             info = self._get(f"{self.endpoint}/api/models/{name}{at}").json()
-            found = Remote(info["id"], info["sha"], bool(info.get("gated")), bool(info.get("private")))
+            found = Remote(_text(info["id"]), _commit(info["sha"]), bool(info.get("gated")), bool(info.get("private")))
         if info.get("disabled"):
             raise AccessDenied(f"The Hub has disabled {name}: nobody can download it.")
         return found
@@ -106,8 +122,12 @@ class Hub:
     def files(self, name: str, commit: str) -> tuple[RemoteFile, ...]:
         found: list[RemoteFile] = []
         page: str | None = f"{self.endpoint}/api/models/{name}/tree/{commit}?recursive=true&expand=false"
+        read: set[str] = set()
         with self._translated(name, commit):
             while page is not None:
+                if page in read:
+                    raise ValueError(f"the page {page} follows itself")
+                read.add(page)
                 answer = self._get(page)
                 found += [_file(entry) for entry in answer.json() if entry["type"] == "file"]
                 page = answer.links.get("next", {}).get("url")
@@ -116,7 +136,7 @@ class Hub:
     def commits(self, name: str) -> list[str]:
         """The hashes of the default branch, the newest first."""
         with self._translated(name, None):
-            return [commit["id"] for commit in self._get(f"{self.endpoint}/api/models/{name}/commits/main").json()]
+            return [_commit(commit["id"]) for commit in self._get(f"{self.endpoint}/api/models/{name}/commits/main").json()]
 
     def check_access(self, name: str, commit: str, path: str) -> None:
         """Whether files may be downloaded, which the Hub tells of gated models only when a file is asked for."""
@@ -125,19 +145,25 @@ class Hub:
             _raise_for_status(answer)
 
     @contextlib.contextmanager
-    def read(self, name: str, commit: str, path: str, start: int = 0) -> Iterator[Body]:
-        """The content of a file, from ``start`` on or, where the Hub ignores that, from its beginning."""
-        headers = {**self._headers, "Accept-Encoding": "identity", **({"Range": f"bytes={start}-"} if start else {})}
-        with (
-            self._translated(name, commit),
-            self._session.stream("GET", self._file_url(name, commit, path), headers=headers, follow_redirects=True) as response,
-        ):
-            if response.status_code >= 400:
-                response.read()
-            _raise_for_status(response)
-            begins = start if response.status_code == 206 else 0
-            packed = "content-encoding" in response.headers
-            yield Body(begins, response.iter_bytes() if packed else response.iter_raw())
+    def read(self, name: str, commit: str, file: RemoteFile, start: int = 0) -> Iterator[Body]:
+        """The content of a file, from ``start`` on or, where the Hub ignores that, from its beginning.
+
+        Of a very large file only a part comes; ask again for what follows it.
+        """
+        headers = {**self._headers, "Accept-Encoding": "identity", **_range(start, file.size)}
+        with contextlib.ExitStack() as open_:
+            with self._translated(name, commit):
+                url = self._file_url(name, commit, file.path)
+                response = open_.enter_context(self._session.stream("GET", url, headers=headers, follow_redirects=True))
+                if response.status_code >= 400:
+                    response.read()
+                _raise_for_status(response)
+            yield Body(start if response.status_code == 206 else 0, self._pieces(response, name, commit))
+
+    def _pieces(self, response: Any, name: str, commit: str) -> Iterator[bytes]:
+        """What fails in reading them is the network's; what fails in using them is not, and passes by here."""
+        with self._translated(name, commit):
+            yield from response.iter_bytes() if "content-encoding" in response.headers else response.iter_raw()
 
     # What is written
 
@@ -151,15 +177,14 @@ class Hub:
         """Make one commit; its hash, and where it is to be seen. Raises UploadFailed."""
         from huggingface_hub import CommitOperationAdd, CommitOperationDelete  # noqa: PLC0415
 
-        operations: list[Any] = [CommitOperationAdd(path_in_repo=path, path_or_fileobj=file) for path, file in change.put]
-        operations += [CommitOperationDelete(path_in_repo=path, is_folder=False) for path in change.gone]
-        made = self._change(
-            lambda: self._api.create_commit(
+        def make() -> Any:
+            operations: list[Any] = [CommitOperationAdd(path_in_repo=path, path_or_fileobj=file) for path, file in change.put]
+            operations += [CommitOperationDelete(path_in_repo=path, is_folder=False) for path in change.gone]
+            return self._api.create_commit(
                 name, operations, commit_message=change.message, revision=change.branch, parent_commit=change.parent
-            ),
-            name,
-            change.branch,
-        )
+            )
+
+        made = self._change(make, name, change.branch)
         return made.oid, str(made.commit_url)
 
     # How it is asked
@@ -168,8 +193,12 @@ class Hub:
     def _session(self) -> Any:
         """The client's own, with its proxies and certificates."""
         settings.prepare_hub_client()
-        from huggingface_hub.utils import get_session  # type: ignore[attr-defined]  # noqa: PLC0415 - 0.2 s, for the network only
-
+        try:
+            from huggingface_hub.utils import get_session  # type: ignore[attr-defined]  # noqa: PLC0415 - 0.2 s, for the network
+        except ImportError as error:
+            raise DependencyMissing(
+                f"huggingface_hub, which speaks with the Hub, cannot be imported ({error}). Install mlxk again."
+            ) from error
         _limit_waiting()
         return get_session()
 
@@ -188,7 +217,9 @@ class Hub:
         return headers
 
     def _get(self, url: str) -> Any:
-        answer = self._session.get(url, headers=self._headers)
+        ours = url.startswith(f"{self.endpoint}/")  # a mirror may send us on to another host, which has no need of the token
+        headers = self._headers if ours else {key: value for key, value in self._headers.items() if key != "authorization"}
+        answer = self._session.get(url, headers=headers)
         _raise_for_status(answer)
         return answer
 
@@ -196,33 +227,43 @@ class Hub:
         return f"{self.endpoint}/{name}/resolve/{commit}/{quote(path)}"
 
     def _change(self, action: Callable[[], _Answer], name: str, revision: str | None = None) -> _Answer:
+        """What the client makes of the Hub's answers, and of files that it cannot read, it tells in words only."""
+
+        def told() -> _Answer:
+            try:
+                return action()
+            except (ValueError, RuntimeError) as error:
+                raise UploadFailed(f"The Hub's client gave up: {_said(error)}") from error
+
         try:
             with self._translated(name, revision):
-                return action()
+                return told()
         except DownloadFailed as error:
             raise UploadFailed(error.message) from error
+        except OSError as error:
+            raise UploadFailed(f"{error.filename or name}: {error.strerror or error}.") from error
 
     @contextlib.contextmanager
     def _translated(self, name: str, revision: str | None) -> Iterator[None]:
         """The client's errors as ours. An answer that is no JSON, or another, comes from something that is no Hub."""
+        http = sys.modules[type(self._session).__module__.partition(".")[0]]  # httpx, or what the client has instead of it
         from huggingface_hub.errors import HfHubHTTPError  # noqa: PLC0415
 
-        http = sys.modules[type(self._session).__module__.partition(".")[0]]  # httpx, or what the client has instead of it
         try:
             yield
         except HfHubHTTPError as error:
             raise self._refusal(error, name, revision) from error
         except http.TimeoutException as error:
             raise HubUnavailable(f"{self.endpoint} did not answer in time. Try again.") from error
-        except http.HTTPError as error:
+        except (http.HTTPError, http.InvalidURL) as error:
             said = str(error) or type(error).__name__
             raise HubUnavailable(
                 f"The connection to {self.endpoint} failed: {said}. Check the network and HF_ENDPOINT."
             ) from error
         except ConnectionError as error:  # as the client tells that it is to stay offline
-            raise HubUnavailable(f"{self.endpoint} is not asked: {str(error).partition(chr(10))[0]}") from error
-        except (ValueError, RuntimeError, LookupError, TypeError) as error:
-            said = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
+            raise HubUnavailable(f"{self.endpoint} is not asked: {_said(error)}") from error
+        except (ValueError, RuntimeError, LookupError, TypeError, AttributeError) as error:
+            said = f"{type(error).__name__}: {_said(error)}"
             raise HubUnavailable(f"{self.endpoint} does not answer as a Hub does ({said}).") from error
 
     def _refusal(self, error: Any, name: str, revision: str | None) -> Exception:
@@ -276,8 +317,35 @@ def listening(*, quiet: bool, aloud: bool) -> Iterator[list[str]]:
 
 
 def _file(entry: dict[str, Any]) -> RemoteFile:
-    lfs = entry.get("lfs")
-    return RemoteFile(entry["path"], entry["size"], entry["oid"], lfs["oid"] if lfs else None)
+    """Raises what reading such a document raises, where it is none."""
+    lfs, size = entry.get("lfs"), entry["size"]
+    if type(size) is not int or size < 0:
+        raise ValueError(f"a file of the size {size!r}")
+    return RemoteFile(_text(entry["path"]), size, _text(entry["oid"]), _text(lfs["oid"]) if lfs else None)
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"{value!r} where a word belongs")
+    return value
+
+
+def _commit(value: object) -> str:
+    if not _COMMIT.fullmatch(_text(value)):
+        raise ValueError(f"{value!r} for a commit")
+    return str(value)
+
+
+def _range(start: int, size: int) -> dict[str, str]:
+    if size - start > _ANSWER_MAX_BYTES:
+        return {"Range": f"bytes={start}-{start + _ANSWER_MAX_BYTES - 1}"}
+    return {"Range": f"bytes={start}-"} if start else {}
+
+
+def _said(error: BaseException) -> str:
+    """The words of an error and of its cause, on one line."""
+    words = [" ".join(str(each).split()) for each in (error, error.__cause__) if each is not None]
+    return " ".join(filter(None, words))[:_SAID_MAX] or type(error).__name__
 
 
 def _raise_for_status(response: Any) -> None:

@@ -87,7 +87,8 @@ def _asked(source: Hub, wanted: Wanted) -> tuple[Remote, tuple[RemoteFile, ...]]
     remote = _remote(source, wanted)
     files = source.files(wanted.name, remote.commit)
     if remote.gated and files:
-        source.check_access(wanted.name, remote.commit, files[0].path)
+        weightiest = max(files, key=lambda file: file.size)  # what a page shows, as README.md, may be open to everybody
+        source.check_access(remote.name, remote.commit, weightiest.path)  # under its own name: a redirection would say nothing
     return remote, files
 
 

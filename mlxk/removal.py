@@ -6,8 +6,8 @@ import fcntl
 import os
 import shutil
 from collections.abc import Iterable, Iterator
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from mlxk import cache, shared_blobs
@@ -68,7 +68,8 @@ def carry_out(planned: Removal) -> Removal:
     to goes before its links: if this is cut short, the same command finds it again.
     """
     with ExitStack() as held:
-        removal, taken = plan(planned.hub, planned.spec), set[Path]()
+        lock, was_there = held.enter_context(_alone(planned))
+        removal, taken = plan(planned.hub, planned.spec), {lock}
         while new := [lock for lock in _locks(removal) if lock not in taken]:
             for lock in new:
                 held.enter_context(_holding(lock))
@@ -82,7 +83,7 @@ def carry_out(planned: Removal) -> Removal:
             ) from error
         except OSError as error:
             raise DeletionFailed(f"{error.filename} could not be deleted: {error.strerror}. Try again.") from error
-    return removal
+    return removal if was_there else replace(removal, lock_files=tuple(each for each in removal.lock_files if each != lock))
 
 
 def _locks(removal: Removal) -> tuple[Path, ...]:
@@ -149,8 +150,29 @@ def _delete_tree(folder: Path) -> None:
 def _delete_locks(locks: tuple[Path, ...]) -> None:
     for lock in locks:
         lock.unlink(missing_ok=True)
-    if locks and not any(locks[0].parent.iterdir()):
-        locks[0].parent.rmdir()
+        with suppress(OSError):  # others are there, or it is gone
+            lock.parent.rmdir()
+
+
+@contextmanager
+def _alone(removal: Removal) -> Iterator[tuple[Path, bool]]:
+    """Hold the lock of the model, so that no pull of mlxk begins meanwhile, not even one that has taken no other lock yet.
+
+    Which that is, and whether a pull has left it there; else it is made for this time only.
+    """
+    lock = Path(cache.model_lock(removal.hub, removal.name))
+    was_there = lock.exists()
+    try:
+        lock.parent.mkdir(parents=True, exist_ok=True)
+        lock.touch()
+    except OSError as error:
+        raise PermissionDenied(f"The lock {lock} cannot be made: {error.strerror}. Nothing was deleted.") from error
+    with _holding(lock):
+        try:
+            yield lock, was_there
+        finally:
+            if not was_there:
+                _delete_locks((lock,))
 
 
 @contextmanager

@@ -7,9 +7,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from mlxk import hub, pull, push, views
+from mlxk import hub, pull, push, views, workspace
 from mlxk.errors import (
     AccessDenied,
+    AmbiguousWorkspace,
     BranchCreationFailed,
     DownloadFailed,
     InvalidName,
@@ -39,7 +40,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--private", action="store_true", help="say that nobody else is to see it; nothing is uploaded without")
     parser.add_argument("--create", action="store_true", help="make the repository and the branch if they are not there")
     parser.add_argument("--branch", default="main", help="the branch to commit to (default: main)")
-    parser.add_argument("--commit", default="mlxk push", metavar="MESSAGE", help="the message of the commit")
+    parser.add_argument(
+        "--commit", default="mlx-knife push", metavar="MESSAGE", help="the message of the commit (default: %(default)s)"
+    )
     parser.add_argument("--check-only", action="store_true", help="only say whether the folder is whole; no network, no token")
     parser.add_argument("--dry-run", action="store_true", help="only say what would change")
     parser.add_argument("--verbose", action="store_true", help="also the address of the commit, and what the Hub's client says")
@@ -72,6 +75,8 @@ class _Push:
         self._name = name
         self._ignored = push.patterns(folder)
         self._files = push.local_files(folder, self._ignored)
+        if not self._files:
+            raise UploadFailed(f"{folder} has no file to upload, and the branch would be emptied. Nothing was uploaded.")
         self._branch: str = arguments.branch
         self._created = False
         self._begun_at: Remote | None = None  # where a branch that is yet to be made would begin
@@ -199,11 +204,17 @@ def _folder(given: str, library: Library) -> Path:
     folder = Path(given).absolute()
     if not folder.is_dir() and library.workspace_home is not None and "/" not in given:
         folder = library.workspace_home / given
-    if not given or not folder.is_dir():
-        raise WorkspaceNotFound(
-            f"There is no folder {given!r}. `mlxk clone` makes one, and any folder with a model in it will do."
+    if given and folder.is_dir():
+        return folder
+    near = workspace.at(str(folder)) if given else []
+    if len(near) > 1:
+        raise AmbiguousWorkspace(
+            f"There is no folder {given!r}, and {len(near)} workspaces begin so: {', '.join(near)}. Name one of them in full.",
+            matches=near,
         )
-    return folder
+    if near:
+        raise WorkspaceNotFound(f"There is no folder {given!r}. Did you mean {near[0]}? Name it in full.", matches=near)
+    raise WorkspaceNotFound(f"There is no folder {given!r}. `mlxk clone` makes one, and any folder with a model in it will do.")
 
 
 def _signs(difference: Difference) -> str:

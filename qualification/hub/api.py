@@ -7,6 +7,7 @@ import hashlib
 import json
 import uuid
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
@@ -20,13 +21,22 @@ _MODEL = "/api/models/<name:re:[^/]+/[^/]+>"
 _PIECE_BYTES = 256 << 10
 
 
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How many files a page of a tree has; from which size on a file of LFS comes in parts, of this size; and the largest."""
+
+    page_entries: int = 1000
+    part_bytes: int = 5_000_000_000
+    file_max_bytes: int = 50_000_000_000
+
+
 class Api:
     """The application. ``origin`` is where it is reached; ``elsewhere`` the same under another host's name, as a CDN has."""
 
-    def __init__(self, kept: Store, content: ContentStore, page_entries: int = 1000) -> None:
+    def __init__(self, kept: Store, content: ContentStore, limits: Limits) -> None:
         self._store = kept
         self._content = content
-        self._page_entries = page_entries
+        self._limits = limits
         self.origin = self.elsewhere = ""
         self.application = Bottle()
         self._routes()
@@ -58,6 +68,8 @@ class Api:
             )
         route("/<name:re:[^/]+/[^/]+>.git/info/lfs/objects/batch", "POST", self._lfs_batch)
         route("/lfs/<sha256>", "PUT", self._lfs_put)
+        route("/lfs/<sha256>/parts/<number:int>", "PUT", self._lfs_put_part)
+        route("/lfs/<sha256>/parts", "POST", self._lfs_complete)
         route("/lfs/<sha256>/verify", "POST", self._lfs_verify)
         for method in ("GET", "HEAD"):
             route("/<name:re:[^/]+/[^/]+>/resolve/<rest:path>", method, self._resolve)
@@ -99,6 +111,11 @@ class Api:
     def _readable(self, name: str) -> State:
         """The repository, if whoever asks may know of it: to others it is not there."""
         user = self._user()
+        if (moved := self._store.moved(name)) is not None:
+            self._readable(moved)
+            query = f"?{request.query_string}" if request.query_string else ""
+            there = quote(request.path.replace(name, moved, 1)) + query
+            raise HTTPResponse(status=307, body="Temporary Redirect", headers={"Location": there})
         try:
             state = self._store.state(name)
             if not state.private or (user is not None and user.belongs_to(name.partition("/")[0])):
@@ -166,9 +183,10 @@ class Api:
         found = [entry for path, entry in sorted(commit.files.items()) if path.startswith(prefix)]
         shown = [_tree_entry(entry) for entry in found if recursive or "/" not in entry.path[len(prefix) :]]
         start = int(request.query.get("cursor", "0"))
-        page = _json(shown[start : start + self._page_entries])
-        if start + self._page_entries < len(shown):
-            query = f"recursive={str(recursive).lower()}&cursor={start + self._page_entries}"
+        stop = start + self._limits.page_entries
+        page = _json(shown[start:stop])
+        if stop < len(shown):
+            query = f"recursive={str(recursive).lower()}&cursor={stop}"
             page.set_header("Link", f'<{self.origin}{quote(request.path)}?{query}>; rel="next"')
         return page
 
@@ -299,14 +317,25 @@ class Api:
         answers = []
         for wanted in asked["objects"]:
             answer = {"oid": wanted["oid"], "size": wanted["size"], "authenticated": True}
-            if not self._store.object(wanted["oid"]).exists():
+            if wanted["size"] > self._limits.file_max_bytes:
+                sentence = f"No file may have more than {self._limits.file_max_bytes:,} bytes"
+                answer["error"] = {"code": 422, "message": sentence}
+            elif not self._store.object(wanted["oid"]).exists():
                 href = f"{self.origin}/lfs/{wanted['oid']}"
-                answer["actions"] = {"upload": {"href": f"{href}?signature=local"}, "verify": {"href": f"{href}/verify"}}
+                answer["actions"] = {"upload": self._lfs_upload(href, wanted["size"]), "verify": {"href": f"{href}/verify"}}
             answers.append(answer)
         offered = asked.get("transfers", ["basic"])
         body = _json({"transfer": "xet" if "xet" in offered else "basic", "objects": answers})
         body.set_header("Content-Type", "application/vnd.git-lfs+json")
         return body
+
+    def _lfs_upload(self, href: str, size: int) -> dict[str, Any]:
+        """Where the content goes: a small one to one address, a large one in parts, each of which has an address of its own."""
+        part = self._limits.part_bytes
+        if size <= part:
+            return {"href": f"{href}?signature=local"}
+        addresses = {f"{number + 1:05}": f"{href}/parts/{number + 1}?signature=local" for number in range(-(-size // part))}
+        return {"href": f"{href}/parts", "header": {"chunk_size": str(part), **addresses}}
 
     def _lfs_put(self, sha256: str) -> HTTPResponse:
         with self._store.incoming() as file:
@@ -318,9 +347,17 @@ class Api:
             if digest.hexdigest() != sha256:
                 return _refusal(400, f"The content is that of {digest.hexdigest()}, not of {sha256}")
             file.replace(self._store.object(sha256))
+        return _json({})
+
+    def _lfs_put_part(self, sha256: str, number: int) -> HTTPResponse:
         answer = _json({})
-        answer.set_header("ETag", f'"{sha256}"')
+        answer.set_header("ETag", f'"{self._store.put_part(sha256, number, request.environ["wsgi.input"])}"')
         return answer
+
+    def _lfs_complete(self, sha256: str) -> HTTPResponse:
+        parts = [(part["partNumber"], part["etag"].strip('"')) for part in json.load(request.body)["parts"]]
+        self._store.complete(sha256, parts)
+        return _json({})
 
     def _lfs_verify(self, sha256: str) -> HTTPResponse:
         there = self._store.object(sha256)

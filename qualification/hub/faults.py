@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, replace
 from fnmatch import fnmatchcase
 from typing import Any, Literal, get_args
 
-Kind = Literal["status", "html", "stall", "cut", "reset", "slow", "corrupt", "ignore_range"]
+Kind = Literal["status", "html", "json", "stall", "cut", "reset", "slow", "corrupt", "ignore_range"]
 Environ = dict[str, Any]
 Application = Callable[[Environ, Any], Iterable[bytes]]
 
@@ -25,6 +25,7 @@ class Fault:
 
     status        is answered with ``status`` instead, with ``code`` for X-Error-Code, and Retry-After where ``seconds`` is given
     html          is answered with a page for people, as a captive portal does, and 200
+    json          is answered with ``body`` and 200, and with ``link`` for Link, as a hub that means ill may answer
     stall         nothing comes any more after ``at_byte`` bytes of the body; before its headers where that is 0
     cut, reset    the connection ends in order, or is reset, after ``at_byte`` bytes of the body
     slow          the body comes at ``bytes_per_s``
@@ -41,6 +42,8 @@ class Fault:
     seconds: float | None = None
     bytes_per_s: int = 1 << 20
     code: str | None = None
+    body: str = ""
+    link: str | None = None
 
     @classmethod
     def parse(cls, document: dict[str, Any]) -> Fault:
@@ -94,7 +97,7 @@ class FaultLayer:
         if environ["PATH_INFO"].startswith("/-/"):
             return self._control(environ, start_response)
         fault = self._next(environ)
-        if fault is None or fault.kind not in ("status", "html"):
+        if fault is None or fault.kind not in ("status", "html", "json"):
             return self._pass(environ, start_response, fault)
         return self._instead(fault, environ, start_response)
 
@@ -159,15 +162,17 @@ class FaultLayer:
 
     def _instead(self, fault: Fault, environ: Environ, start_response: Any) -> Iterable[bytes]:
         environ["wsgi.input"].read()
-        page = b"<html>Please sign in to this network.</html>"
-        body = page if fault.kind == "html" else json.dumps({"error": "Something went wrong, on request."}).encode()
-        status = 200 if fault.kind == "html" else fault.status
+        bodies = {"html": "<html>Please sign in to this network.</html>", "json": fault.body}
+        body = bodies.get(fault.kind, json.dumps({"error": "Something went wrong, on request."})).encode()
+        status = 200 if fault.kind in bodies else fault.status
         headers = [
             ("Content-Type", "text/html" if fault.kind == "html" else "application/json"),
             ("Content-Length", str(len(body))),
         ]
         if fault.seconds is not None:
             headers.append(("Retry-After", f"{fault.seconds:g}"))
+        if fault.link is not None:
+            headers.append(("Link", fault.link))
         if fault.code is not None:
             headers.append(("X-Error-Code", fault.code))
         start_response(f"{status} On request", headers)

@@ -12,7 +12,7 @@ from pathlib import Path
 from waitress import wasyncore  # type: ignore[import-untyped]
 from waitress.server import create_server  # type: ignore[import-untyped]
 
-from qualification.hub.api import Api
+from qualification.hub.api import Api, Limits
 from qualification.hub.content import ContentStore
 from qualification.hub.faults import Fault, FaultLayer, Request
 from qualification.hub.store import Store
@@ -24,10 +24,10 @@ _THREADS = 24  # a stalled answer holds one
 class LocalHub:
     """Serves what is below ``root``, from ``start`` to ``stop``."""
 
-    def __init__(self, root: Path, port: int = 0, page_entries: int = 1000) -> None:
+    def __init__(self, root: Path, port: int = 0, limits: Limits | None = None) -> None:
         self.store = Store(root)
         content = ContentStore(root / "content")
-        api = Api(self.store, content, page_entries)
+        api = Api(self.store, content, limits or Limits())
         self._layer = FaultLayer(api.application)
         logging.getLogger("waitress").setLevel(logging.CRITICAL)  # a cut answer is no news
         self._connections: dict[int, object] = {}
@@ -80,8 +80,8 @@ class LocalHub:
 
 
 @contextmanager
-def running(root: Path, page_entries: int = 1000) -> Iterator[LocalHub]:
-    hub = LocalHub(root, page_entries=page_entries)
+def running(root: Path, limits: Limits | None = None) -> Iterator[LocalHub]:
+    hub = LocalHub(root, limits=limits)
     hub.start()
     try:
         yield hub

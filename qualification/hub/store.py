@@ -1,8 +1,10 @@
 """Repositories on disk: commits, branches, tags and the files that they name. Every change is one whole step.
 
 <root>/objects/<sha256>                       the content of every file, once
+<root>/parts/<sha256>/<number>                what has come of a file that comes in parts
 <root>/repositories/<org>--<name>/state.json  visibility, branches and tags
 <root>/repositories/<org>--<name>/<commit>.json  what a commit holds, and its parent
+<root>/repositories/<org>--<name>/moved       of a repository that was renamed: its name now
 <root>/tokens.json                            who may do what
 """
 
@@ -11,15 +13,16 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import IO, Any, Literal
 
 Gate = Literal[False, "auto", "manual"]
 Role = Literal["read", "write"]
@@ -27,6 +30,7 @@ Role = Literal["read", "write"]
 _LFS_SUFFIXES = (".safetensors", ".bin", ".gguf", ".npz", ".pt", ".model", ".h5", ".onnx")
 _REGULAR_MAX_BYTES = 10 << 20
 _PIECE_BYTES = 1 << 20
+_SHA256 = re.compile(r"[0-9a-f]{64}")
 GITATTRIBUTES = b"".join(b"*%s filter=lfs diff=lfs merge=lfs -text\n" % suffix.encode() for suffix in _LFS_SUFFIXES)
 
 
@@ -144,6 +148,22 @@ class Store:
         self.state(name)
         shutil.rmtree(self._folder(name))
 
+    def rename(self, name: str, new: str) -> None:
+        """Under the old name it is said from then on where it went."""
+        with self._lock:
+            state = self.state(name)
+            self._folder(name).rename(self._folder(new))
+            self._write_state(replace(state, id=new))
+            self._folder(name).mkdir()
+            (self._folder(name) / "moved").write_text(new, encoding="utf-8")
+
+    def moved(self, name: str) -> str | None:
+        """The name now of what was once called so."""
+        try:
+            return (self._folder(name) / "moved").read_text(encoding="utf-8")
+        except FileNotFoundError:
+            return None
+
     def change(self, name: str, **fields: Any) -> None:
         """Set ``private``, ``gated`` or ``disabled``."""
         with self._lock:
@@ -228,6 +248,9 @@ class Store:
     # Content
 
     def object(self, sha256: str) -> Path:
+        """Raises ValueError where it is no such hash: it comes from a client."""
+        if not _SHA256.fullmatch(sha256):
+            raise ValueError(f"{sha256!r} is no sha256")
         return self.root / "objects" / sha256
 
     def put(self, path: str, content: bytes, *, lfs: bool | None = None) -> Entry:
@@ -250,6 +273,31 @@ class Store:
                 beside.replace(self.object(digest))
         return entry(path, size, digest, lfs=True)
 
+    def put_part(self, sha256: str, number: int, content: IO[bytes]) -> str:
+        """Keep a part of what is to be ``sha256``; its own hash."""
+        place = self._parts(sha256) / str(number)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        with self.incoming() as file:
+            with file.open("wb") as opened:
+                shutil.copyfileobj(content, opened, _PIECE_BYTES)
+            file.replace(place)
+        return hash_file(place)
+
+    def complete(self, sha256: str, parts: Sequence[tuple[int, str]]) -> None:
+        """Put the parts together, each of which has this number and hash. Raises ValueError where they do not make it."""
+        folder = self._parts(sha256)
+        with self.incoming() as file:
+            with file.open("wb") as whole:
+                for number, digest in parts:
+                    if hash_file(folder / str(number)) != digest:
+                        raise ValueError(f"part {number} is not {digest}")
+                    with (folder / str(number)).open("rb") as part:
+                        shutil.copyfileobj(part, whole, _PIECE_BYTES)
+            if hash_file(file) != sha256:
+                raise ValueError(f"the parts do not make {sha256}")
+            file.replace(self.object(sha256))
+        shutil.rmtree(folder)
+
     @contextmanager
     def incoming(self) -> Iterator[Path]:
         """A place for a file that is being received; what is still there at the end goes."""
@@ -259,6 +307,9 @@ class Store:
             yield Path(name)
         finally:
             Path(name).unlink(missing_ok=True)
+
+    def _parts(self, sha256: str) -> Path:
+        return self.root / "parts" / self.object(sha256).name
 
     def _folder(self, name: str) -> Path:
         if name.count("/") != 1 or any(part in ("", ".", "..") for part in name.split("/")):

@@ -105,8 +105,8 @@ OUTCOMES = [
     ("health whole@main", 3, "health", "ambiguous_match"),
     ("health --bogus", 2, "health", "CommandError"),
     ("rm", 2, "rm", "CommandError"),
-    ("rm org/whole", 4, "rm", "confirmation_required"),
-    ("rm org/whole@main", 4, "rm", "confirmation_required"),
+    ("rm org/whole", 4, "rm", "requires_confirmation"),
+    ("rm org/whole@main", 4, "rm", "requires_confirmation"),
     ("rm whole --force", 3, "rm", "model_not_found"),
     ("rm org/whole@9999 --force", 3, "rm", "hash_not_found"),
     ("rm ./workspace --force", 4, "rm", "workspace_model"),
@@ -215,10 +215,10 @@ sys.exit(main())
     [
         ("list", "import", "mlxk.dispatch", "list"),
         ("list", "open", "listing.", "list"),
-        ("list", "os.listdir", "hub", "list"),
+        ("list", "os.listdir", "{hub}", "list"),
         ("show org/whole", "os.scandir", COMMITS[0], "show"),
         ("health", "open", "config.json", "health"),
-        ("rm org/whole --force", "os.listdir", "hub", "rm"),
+        ("rm org/whole --force", "os.listdir", "{hub}", "rm"),
         ("run org/whole hello", "os.scandir", COMMITS[0], "run"),
         ("serve --port 0", "socket.bind", "", "serve"),
         ("server --port 0", "import", "waitress", "serve"),
@@ -229,7 +229,8 @@ sys.exit(main())
     ],
 )
 def test_an_interrupt_of_any_command_at_its_work_is_one_envelope(home, arguments, event, word, command):
-    argv = [sys.executable, "-c", INTERRUPTS_ITSELF, event, word, *arguments.split(), "--json"]
+    place = word.format(hub=home / "hub")
+    argv = [sys.executable, "-c", INTERRUPTS_ITSELF, event, place, *arguments.split(), "--json"]
     environment = {**os.environ, "HF_HOME": str(home)}
     done = subprocess.run(argv, env=environment, capture_output=True, text=True, timeout=60, check=False)
     printed = json.loads(done.stdout)

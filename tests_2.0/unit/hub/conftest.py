@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib.metadata import version
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,8 @@ from jsonschema import Draft202012Validator
 from mlxk.dispatch import dispatch
 from qualification.hub.server import LocalHub
 
+HAS_SHARED_BLOBS = tuple(map(int, version("huggingface-hub").split(".")[:2])) >= (1, 32)
+collect_ignore = [] if HAS_SHARED_BLOBS else ["test_shared_blobs.py"]  # the client makes the caches that it is about
 SCHEMA = Draft202012Validator(json.loads(files("mlxk.schemas").joinpath("output.json").read_text(encoding="utf-8")))
 _FOREIGN = ("HF_", "HUGGINGFACE_", "MLXK", "XDG_")
 
@@ -95,8 +98,21 @@ def person(local_hub: LocalHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     for name in ("HF_HUB_DISABLE_TELEMETRY", "HF_HUB_DISABLE_UPDATE_CHECK", "HF_HUB_DISABLE_IMPLICIT_TOKEN"):
         monkeypatch.setenv(name, "1")  # the tool sets them for its client; they are not to outlive the test
     monkeypatch.setenv("HF_HOME", str(tmp_path / "home"))
-    monkeypatch.setenv("HF_ENDPOINT", local_hub.url)
+    lead_to(local_hub, monkeypatch)
     return Person(tmp_path / "home", local_hub, capsys)
+
+
+def lead_to(hub: LocalHub, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As HF_ENDPOINT leads a process; the client has read it when it was imported, and 1.0 looks at nothing else."""
+    monkeypatch.setenv("HF_ENDPOINT", hub.url)
+    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", hub.url)
+    template = f"{hub.url}/{{repo_id}}/resolve/{{revision}}/{{filename}}"
+    monkeypatch.setattr("huggingface_hub.constants.HUGGINGFACE_CO_URL_TEMPLATE", template)
+
+
+@pytest.fixture
+def lead() -> Callable[[LocalHub, pytest.MonkeyPatch], None]:
+    return lead_to
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import hashlib
 import json
 import os
@@ -11,7 +12,8 @@ import time
 
 import pytest
 
-from mlxk import copying
+from mlxk import clone, copying
+from mlxk.errors import LocksPresent
 from qualification.hub.faults import Fault
 
 NAME = "acme/tiny"
@@ -176,6 +178,55 @@ def test_a_copy_is_a_file_of_its_own_on_any_file_system(tmp_path, monkeypatch):
     (tmp_path / "a").write_bytes(b"other")
 
     assert (tmp_path / "b").read_bytes() == (tmp_path / "c").read_bytes() == b"content"
+
+
+def test_a_copy_never_takes_the_place_of_a_file(tmp_path):
+    (tmp_path / "a").write_bytes(b"content")
+    (tmp_path / "b").write_bytes(b"precious")
+    with pytest.raises(FileExistsError):
+        copying.copy(tmp_path / "a", tmp_path / "b")
+
+    assert (tmp_path / "b").read_bytes() == b"precious"
+
+
+def test_a_workspace_that_was_published_with_its_sentinel_gets_one_of_its_own(local_hub, person, model, tmp_path):
+    base = local_hub.store.import_folder(NAME, model)
+    theirs = local_hub.store.put(SENTINEL, b'{"managed": true, "source_repo": "../../evil"}')
+    commit = local_hub.store.commit(NAME, "main", "with a sentinel", {SENTINEL: theirs}, {}, base.id)
+    person.run("clone", NAME, str(tmp_path / "mine"))
+    verified = person.run("health", str(tmp_path / "mine"), "--verify", "--json").data["healthy"][0]["verified"]
+
+    assert json.loads((tmp_path / "mine" / SENTINEL).read_bytes())["source_revision"] == commit.id
+    assert verified == {"files": 8, "unknown": 0}
+
+
+def test_a_temporary_folder_that_somebody_else_has_put_there_is_not_used(local_hub, person, model, tmp_path):
+    local_hub.store.import_folder(NAME, model)
+    place = clone.temporary(f"{NAME}@main", tmp_path / "mine")
+    (tmp_path / "theirs").mkdir()
+    place.symlink_to(tmp_path / "theirs")
+    ended = person.run("clone", NAME, str(tmp_path / "mine"), "--json")
+
+    assert (ended.code, ended.error["type"]) == (2, "InvalidTargetError")
+    assert list((tmp_path / "theirs").iterdir()) == []
+
+
+def test_who_waited_for_a_folder_that_is_dropped_has_one_of_its_own(tmp_path, monkeypatch):
+    place = tmp_path / f"{clone.TEMPORARY}0"
+    flock = fcntl.flock
+
+    def dropped_first(file, how):
+        monkeypatch.setattr("fcntl.flock", flock)
+        clone.drop(place)
+        flock(file, how)
+
+    monkeypatch.setattr("fcntl.flock", dropped_first)
+    with clone.begun(place):
+        with pytest.raises(LocksPresent), clone.begun(place):
+            pass
+        (place / "mine").touch()
+
+    assert not place.exists()
 
 
 def test_quiet_says_nothing(local_hub, person, model, tmp_path):

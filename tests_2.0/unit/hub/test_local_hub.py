@@ -17,6 +17,7 @@ import pytest
 from huggingface_hub import CommitOperationAdd, HfApi, hf_hub_download
 from huggingface_hub.errors import HfHubHTTPError, RepositoryNotFoundError, RevisionNotFoundError
 
+from qualification.hub.api import Limits
 from qualification.hub.faults import Fault
 from qualification.hub.server import running
 
@@ -103,7 +104,7 @@ def test_a_regular_file_is_named_as_git_names_it(local_hub, folder, tmp_path):
 
 
 def test_a_tree_comes_in_pages(folder, tmp_path):
-    with running(tmp_path / "root", page_entries=2) as hub:
+    with running(tmp_path / "root", Limits(page_entries=2)) as hub:
         hub.store.import_folder("acme/tiny", folder)
         found = list(HfApi(endpoint=hub.url, token=False).list_repo_tree("acme/tiny", recursive=True))
 
@@ -111,9 +112,10 @@ def test_a_tree_comes_in_pages(folder, tmp_path):
         assert len(hub.requests()) == 2
 
 
-def test_branches_begin_where_they_are_told_and_go_their_own_way(local_hub, folder):
+def test_branches_begin_where_they_are_told_and_go_their_own_way(local_hub, folder, lead, monkeypatch):
     api = HfApi(endpoint=local_hub.url, token="hf_local_write")
     local_hub.store.import_folder("acme/tiny", folder)
+    lead(local_hub, monkeypatch)
     api.create_branch("acme/tiny", branch="dev/one")
     operation = [CommitOperationAdd("new.txt", b"new")]
     made = api.create_commit("acme/tiny", operation, commit_message="one more", revision="dev/one")
@@ -124,7 +126,8 @@ def test_branches_begin_where_they_are_told_and_go_their_own_way(local_hub, fold
     assert titles == ["one more", "import", "initial commit"]
 
 
-def test_a_commit_on_a_head_that_has_moved_is_refused(local_hub, folder):
+def test_a_commit_on_a_head_that_has_moved_is_refused(local_hub, folder, lead, monkeypatch):
+    lead(local_hub, monkeypatch)
     api = HfApi(endpoint=local_hub.url, token="hf_local_write")
     base = local_hub.store.import_folder("acme/tiny", folder)
     operation = [CommitOperationAdd("new.txt", b"new")]
@@ -185,6 +188,16 @@ def test_ranges_are_those_of_the_standard(local_hub, folder, asked, status, expe
     got = get(f"{local_hub.url}/acme/tiny/resolve/main/model.safetensors", Range=asked)
 
     assert (got[0], got[2]) == (status, expected)
+
+
+def test_a_model_that_was_renamed_is_found_under_its_old_name(local_hub, folder, tmp_path):
+    local_hub.store.import_folder("acme/old", folder)
+    local_hub.store.rename("acme/old", "acme/new")
+    info = HfApi(endpoint=local_hub.url, token=False).model_info("acme/old")
+    path = hf_hub_download("acme/old", "config.json", cache_dir=tmp_path / "cache", endpoint=local_hub.url, token=False)
+
+    assert info.id == "acme/new"
+    assert Path(path).read_bytes() == (folder / "config.json").read_bytes()
 
 
 def test_large_files_come_from_another_host_that_wants_no_token(local_hub, folder):

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import threading
 import time
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -49,7 +51,11 @@ def test_the_client_takes_what_was_pulled_for_its_own_download(local_hub, person
 
     assert asked == []
     assert folder == str(next((person.repository(NAME) / "snapshots").iterdir()))
-    assert {path: was for path, was in everything(person.repository(NAME)).items() if "trees" not in path} == before
+    assert (person.repository(NAME) / "refs" / "main").read_text(encoding="utf-8") == Path(folder).name
+    after = everything(person.repository(NAME))
+    assert {path: after[path] for path in before if "/refs" not in path} == {  # which some clients write anew
+        path: was for path, was in before.items() if "/refs" not in path
+    }
 
 
 def test_what_the_client_has_pulled_is_there_already_and_the_hub_is_not_asked(local_hub, person, model):
@@ -180,7 +186,7 @@ def test_a_model_that_is_there_in_part_is_completed_when_told_to(local_hub, pers
     local_hub.forget()
     done = person.run("pull", NAME, "--json", "--force-resume").data
 
-    assert (asked.code, asked.error["type"]) == (4, "confirmation_required")
+    assert (asked.code, asked.error["type"]) == (4, "requires_confirmation")
     assert done["downloaded_bytes"] == (model / SECOND_SHARD).stat().st_size
     assert len([request for request in local_hub.requests() if "/cdn/" in request.path]) == 1
     assert done["health"] == "healthy"
@@ -210,7 +216,19 @@ def test_content_that_is_not_what_the_hub_says_is_never_shown(local_hub, person,
     assert not list((person.repository(NAME) / "blobs").glob(f"{second}*"))
 
 
-@pytest.mark.parametrize("path", ["../outside.txt", "/etc/outside", "deep/../../x", "a//b", "back\\slash", "half\ud83d"])
+OUTSIDE = [
+    "../outside.txt",
+    "/etc/outside",
+    "deep/../../x",
+    "a//b",
+    "back\\slash",
+    "half\ud83d",
+    ".git/config",
+    "deep/.GIT/hooks/x",
+]
+
+
+@pytest.mark.parametrize("path", [*OUTSIDE, "deep", "config.json/x"])
 def test_a_file_that_would_lie_outside_is_refused_before_anything_is_written(local_hub, person, model, path):
     base = local_hub.store.import_folder(NAME, model)
     local_hub.store.commit(NAME, "main", "evil", {path: local_hub.store.put(path, b"evil")}, {}, base.id)
@@ -243,15 +261,16 @@ def test_a_hub_that_wants_to_be_left_alone_for_long_is_not_waited_for(local_hub,
     assert "31 seconds" in ended.error["message"]
 
 
-def test_whatever_goes_wrong_in_a_thread_no_snapshot_is_shown(local_hub, person, model):
+@pytest.mark.parametrize("error", [ZeroDivisionError, ValueError, TypeError])
+def test_whatever_goes_wrong_in_a_thread_no_snapshot_is_shown(local_hub, person, model, error):
     def fails(count: int) -> None:
-        raise ZeroDivisionError
+        raise error
 
     local_hub.store.import_folder(NAME, model)
     source = Hub(local_hub.url, None)
     remote = source.model(NAME)
     planned = fetch.plan(person.hub, NAME, remote, source.files(NAME, remote.commit), "main")
-    with pytest.raises(ZeroDivisionError):
+    with pytest.raises(error):
         fetch.carry_out(planned, source, fails)
 
     assert not (person.repository(NAME) / "snapshots").exists()
@@ -300,6 +319,103 @@ def test_a_hub_that_was_busy_at_first_is_a_warning(local_hub, person, model):
     data = person.run("pull", NAME, "--json").data
 
     assert (data["download_status"], "503" in data["preflight_warning"]) == ("success", True)
+
+
+ENTRY = {"type": "file", "path": "config.json", "size": 2, "oid": "0" * 40}
+
+
+@pytest.mark.parametrize(
+    ("path", "answer"),
+    [
+        (f"/api/models/{NAME}", {"id": NAME, "sha": 5}),
+        (f"/api/models/{NAME}", {"id": NAME, "sha": "../../../outside"}),
+        (f"/api/models/{NAME}", ["no", "model"]),
+        ("*/tree/*", {"no": "list"}),
+        ("*/tree/*", [7]),
+        ("*/tree/*", [{**ENTRY, "size": "2"}]),
+        ("*/tree/*", [{**ENTRY, "size": -2}]),
+        ("*/tree/*", [{**ENTRY, "path": ["a"]}]),
+        ("*/tree/*", [{**ENTRY, "oid": "../../x"}]),
+        ("*/tree/*", [{**ENTRY, "lfs": {"oid": None}}]),
+        ("*/tree/*", [ENTRY, {**ENTRY, "oid": "1" * 40}]),
+    ],
+)
+def test_an_answer_that_is_no_hubs_is_refused_before_anything_is_written(local_hub, person, model, path, answer):
+    local_hub.store.import_folder(NAME, model)
+    local_hub.fail(Fault("json", path, body=json.dumps(answer)))
+    ended = person.run("pull", NAME, "--json")
+
+    assert (ended.code, ended.error["type"]) == (1, "download_failed")
+    assert not person.home.exists()
+
+
+def test_pages_that_never_end_are_not_read_for_ever(local_hub, person, model):
+    commit = local_hub.store.import_folder(NAME, model)
+    again = f"{local_hub.url}/api/models/{NAME}/tree/{commit.id}?cursor=1"
+    local_hub.fail(Fault("json", "*/tree/*", body=json.dumps([ENTRY]), link=f'<{again}>; rel="next"'))
+    ended = person.run("pull", NAME, "--json")
+
+    assert (ended.code, ended.error["type"]) == (1, "download_failed")
+    assert "follows itself" in ended.error["message"]
+
+
+def test_a_page_on_another_host_is_asked_for_without_the_token(local_hub, person, model, monkeypatch):
+    monkeypatch.setenv("HF_TOKEN", "hf_local_read")
+    commit = local_hub.store.import_folder(NAME, model)
+    elsewhere = f"http://localhost:{local_hub.port}/api/models/{NAME}/tree/{commit.id}?recursive=true"
+    local_hub.fail(Fault("json", "*/tree/*", times=1, body="[]", link=f'<{elsewhere}>; rel="next"'))
+    person.run("pull", NAME)
+
+    assert [request.authorized for request in local_hub.requests() if "/tree/" in request.path] == [True, False]
+
+
+def test_a_model_that_was_renamed_is_fetched_under_the_name_that_was_asked_for(local_hub, person, model, tell):
+    local_hub.store.import_folder("acme/old", model)
+    local_hub.store.rename("acme/old", NAME)
+    data = person.run("pull", "acme/old", "--json").data
+    pulled = person.files("acme/old")
+
+    assert data["expanded_name"] == NAME
+    assert {name: pulled[name] for name in tell(model)} == tell(model)
+
+
+def test_a_gate_is_seen_through_an_old_name_too(local_hub, person, model):
+    local_hub.store.import_folder("acme/old", model)
+    local_hub.store.rename("acme/old", NAME)
+    local_hub.store.change(NAME, gated="manual")
+    ended = person.run("pull", "acme/old", "--json")
+
+    assert (ended.code, ended.error["type"]) == (4, "access_denied")
+    assert not person.home.exists()
+
+
+def test_a_file_of_more_than_one_answer_comes_in_several(local_hub, person, model, tell, monkeypatch):
+    monkeypatch.setattr("mlxk.hub._ANSWER_MAX_BYTES", 150_000)
+    local_hub.store.import_folder(NAME, model)
+    person.run("pull", NAME)
+
+    assert ranges_of(local_hub, FIRST_SHARD) == ["bytes=0-149999", "bytes=150000-299999", "bytes=300000-"]
+    assert {name: person.files(NAME)[name] for name in tell(model)} == tell(model)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "kind"),
+    [("HF_ENDPOINT", "http://[", "download_failed"), ("HF_ENDPOINT", "nonsense", "download_failed")]
+    + [("HF_TOKEN", value, "auth_error") for value in ("hf_a\nb", "hf_ü", "hf a")],
+)
+def test_an_environment_that_cannot_be_meant_is_a_sentence(local_hub, person, monkeypatch, name, value, kind):
+    monkeypatch.setenv(name, value)
+    ended = person.run("pull", NAME, "--json")
+
+    assert ended.error["type"] == kind
+    assert name in ended.error["message"] or value in ended.error["message"]
+
+
+def test_without_the_client_it_says_what_is_missing(person):
+    pulling = person.start("pull", NAME, "--json", first="import sys; sys.modules['huggingface_hub'] = None")
+    out, err = pulling.communicate(timeout=30)
+
+    assert (pulling.returncode, json.loads(out)["error"]["type"], err) == (1, "dependency_missing", "")
 
 
 @pytest.mark.parametrize("path", [f"/api/models/{NAME}", "*/tree/*", f"*{FIRST_SHARD}"], ids=["info", "tree", "file"])
@@ -352,6 +468,28 @@ def test_what_was_left_and_is_wrong_is_fetched_anew(local_hub, person, model, te
     data = person.run("pull", NAME, "--force-resume", "--json").data
 
     assert data["download_status"] == "success"
+    assert {name: person.files(NAME)[name] for name in tell(model)} == tell(model)
+
+
+def test_a_pull_waits_for_an_rm_and_then_fetches_what_it_took(local_hub, person, model, tell):
+    local_hub.store.import_folder(NAME, model)
+    person.run("pull", NAME)
+    lock = person.hub / ".locks" / "models--acme--tiny" / "model.lock"
+    local_hub.forget()
+    with lock.open("rb") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        pulling = person.start("pull", NAME, "--force-resume", "--json")
+        deadline = time.monotonic() + 20
+        while not any("/tree/" in request.path for request in local_hub.requests()) and time.monotonic() < deadline:
+            time.sleep(0.01)
+        for path in (person.repository(NAME) / "blobs").iterdir():
+            path.unlink()
+        (person.repository(NAME) / "blobs").rmdir()
+        there = (person.repository(NAME) / "blobs").exists()
+    out, _ = pulling.communicate(timeout=20)
+
+    assert not there
+    assert (pulling.returncode, json.loads(out)["data"]["health"]) == (0, "healthy")
     assert {name: person.files(NAME)[name] for name in tell(model)} == tell(model)
 
 

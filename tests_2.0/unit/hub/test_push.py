@@ -8,7 +8,9 @@ import pytest
 
 from mlxk import push
 from mlxk.hub import Hub
+from qualification.hub.api import Limits
 from qualification.hub.faults import Fault
+from qualification.hub.server import running
 
 NAME = "acme/mine"
 
@@ -85,6 +87,7 @@ def test_changes_are_told_by_content_and_the_branch_becomes_what_the_folder_is(p
     assert on_hub(pushed) == tell(model)
     made = pushed.resolve(NAME, "main")
     assert (made.parent, made.title) == (before, "why")
+    assert pushed.resolve(NAME, before).title == "mlx-knife push"
 
 
 def test_the_address_of_the_commit_is_shown_when_asked_for(pushed, person, model, local_hub):
@@ -140,6 +143,32 @@ def test_a_branch_that_the_hub_does_not_know_yet_is_tried_once_more(pushed, pers
     assert data["commit_sha"] == pushed.resolve(NAME, "dev").id
 
 
+@pytest.fixture
+def limited(person, lead, tmp_path, monkeypatch):
+    """A hub that takes files of more than 150,000 bytes in parts, and none of more than 500,000."""
+    with running(tmp_path / "limited", Limits(part_bytes=150_000, file_max_bytes=500_000)) as hub:
+        lead(hub, monkeypatch)
+        yield hub
+
+
+def test_a_large_file_goes_up_in_parts(limited, person, model, tell):
+    data = person.run("push", str(model), NAME, "--private", "--create", "--json").data
+    parts = [request.path for request in limited.requests() if "/parts/" in request.path and request.status == 200]
+
+    assert data["uploaded_files_count"] == 7
+    assert on_hub(limited.store) == tell(model)
+    assert len(parts) == 6  # two files of 400,113 bytes
+
+
+def test_a_file_that_is_too_large_for_the_hub_is_told_in_its_words(limited, person, model):
+    (model / "model-00003-of-00003.safetensors").write_bytes(bytes(500_001))
+    ended = person.run("push", str(model), NAME, "--private", "--create", "--json")
+
+    assert (ended.code, ended.error["type"]) == (1, "upload_failed")
+    assert "No file may have more than 500,000 bytes" in ended.error["message"]
+    assert on_hub(limited.store) == {}
+
+
 REFUSALS = [
     # arguments after the folder, token, exit code, error type
     ((NAME,), "hf_local_write", 2, "CommandError"),
@@ -193,6 +222,21 @@ def test_nothing_private_goes_to_a_repository_that_somebody_made_public_meanwhil
     assert on_hub(local_hub.store) == {}
 
 
+def test_a_file_that_goes_while_it_is_pushed_is_told(pushed, person, model, monkeypatch):
+    change = push.change
+
+    def meanwhile(*arguments):
+        (model / "new.txt").unlink()
+        return change(*arguments)
+
+    (model / "new.txt").write_text("new", encoding="utf-8")
+    monkeypatch.setattr(push, "change", meanwhile)
+    ended = person.run("push", str(model), NAME, "--private", "--json")
+
+    assert (ended.code, ended.error["type"]) == (1, "upload_failed")
+    assert "new.txt" in ended.error["message"]
+
+
 def test_a_link_to_a_folder_is_refused_unless_it_is_ignored(pushed, person, model, tmp_path):
     (model / "deep").rename(tmp_path / "elsewhere")
     (model / "deep").symlink_to(tmp_path / "elsewhere")
@@ -205,6 +249,36 @@ def test_a_link_to_a_folder_is_refused_unless_it_is_ignored(pushed, person, mode
     assert "deep is a link to a folder" in refused.error["message"]
     assert ignored["no_changes"]
     assert on_hub(pushed) == before
+
+
+def test_a_folder_with_nothing_to_upload_empties_no_branch(pushed, person, tmp_path):
+    (tmp_path / "empty" / "__pycache__").mkdir(parents=True)
+    (tmp_path / "empty" / "__pycache__" / "x.pyc").touch()
+    head = pushed.resolve(NAME, "main").id
+    ended = person.run("push", str(tmp_path / "empty"), NAME, "--private", "--json")
+
+    assert (ended.code, ended.error["type"]) == (1, "upload_failed")
+    assert pushed.resolve(NAME, "main").id == head
+
+
+def test_what_only_begins_as_workspaces_do_is_never_guessed(person, model, tmp_path, monkeypatch):
+    monkeypatch.setenv("MLXK_WORKSPACE_HOME", str(tmp_path))
+    one = person.run("push", "mod", NAME, "--private", "--json")
+    model.with_name("model-2").mkdir()
+    (model.with_name("model-2") / "config.json").touch()
+    by_name = person.run("push", "mod", NAME, "--private", "--json")
+    by_path = person.run("push", str(tmp_path / "mod"), NAME, "--check-only", "--json")
+
+    assert (one.code, one.error["type"], one.error["matches"]) == (3, "workspace_not_found", [str(model)])
+    assert (by_name.code, by_name.error["type"]) == (by_path.code, by_path.error["type"]) == (3, "ambiguous_workspace")
+    assert by_name.error["matches"] == by_path.error["matches"] == [str(model), f"{model}-2"]
+
+
+def test_a_fault_of_its_own_has_the_name_that_scripts_know(pushed, person, model, monkeypatch):
+    monkeypatch.setattr(push, "compare", lambda *arguments: 1 / 0)
+    ended = person.run("push", str(model), NAME, "--private", "--json")
+
+    assert (ended.code, ended.error["type"]) == (1, "push_operation_failed")
 
 
 @pytest.mark.parametrize("folder", ["./nowhere", "nowhere", ""])

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from mlxk import cache as cache_layout
 from mlxk import removal
 from mlxk.errors import CacheNotFound, LocksPresent, ModelNotFound, RevisionNotFound
 
@@ -151,6 +152,33 @@ def test_a_lock_that_a_download_holds_is_respected(cache, how):
     assert caught.value.details == {"lock_files": [str(lock)]}
 
 
+def test_while_a_model_is_deleted_no_pull_of_it_can_begin(cache, monkeypatch):
+    delete, refused = removal._delete, []
+
+    def look(planned):
+        with Path(cache_layout.model_lock(cache.hub, "org/m")).open("rb") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:
+                refused.append(planned.name)
+        delete(planned)
+
+    monkeypatch.setattr(removal, "_delete", look)
+    gone = remove(cache, "org/m")
+
+    assert (refused, gone.locks_cleaned) == (["org/m"], 0)
+    assert not (cache.hub / ".locks" / "models--org--m").exists()
+
+
+def test_a_pull_that_has_no_file_yet_is_respected(cache):
+    lock = Path(cache_layout.model_lock(cache.hub, "org/m"))
+    lock.parent.mkdir(parents=True)
+    with lock.open("w") as held:
+        fcntl.flock(held, fcntl.LOCK_SH)
+        with pytest.raises(LocksPresent):
+            remove(cache, "org/m")
+
+
 def test_a_lock_of_another_model_is_no_matter(cache):
     with cache.lock("org/m-big").open("w") as held:
         fcntl.flock(held, fcntl.LOCK_EX)
@@ -224,7 +252,7 @@ def test_json_without_force_says_what_it_would_take_and_deletes_nothing(cache):
     done = mlxk(cache, "org/m@v1", "--json")
     error = json.loads(done.stdout)["error"]
 
-    assert (done.returncode, error["type"]) == (4, "confirmation_required")
+    assert (done.returncode, error["type"]) == (4, "requires_confirmation")
     assert f"org/m@{FIRST[:7]}" in error["message"] and "--force" in error["message"]
     assert (cache.hub / "models--org--m/snapshots" / FIRST).is_dir()
 
