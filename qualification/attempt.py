@@ -19,7 +19,7 @@ from qualification.declared import Process, Quarantined
 from qualification.errors import BundleError, EnvironmentUnfitError
 from qualification.outcome import Ended, Judged
 from qualification.plan import Cell
-from qualification.supervise import Result
+from qualification.supervise import Result, Supervisors
 
 _MINT_TIMEOUT_S = 300
 _TEST_TIMEOUT_SHARE = 0.5
@@ -49,7 +49,8 @@ class Share:
 class Order:
     """What to attempt, with which interpreter, and where to write; ``abandoned`` tells when nobody waits for it.
 
-    ``need_bytes`` is what it is expected to hold in memory, ``quarantine`` the entries that cover it.
+    ``need_bytes`` is what it is expected to hold in memory, ``quarantine`` the entries that cover it. ``supervisors`` has one
+    ready for it; without it is started when it is needed.
     """
 
     cell: Cell
@@ -63,6 +64,7 @@ class Order:
     abandoned: Callable[[], bool]
     need_bytes: int = 0
     quarantine: tuple[Quarantined, ...] = ()
+    supervisors: Supervisors | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,7 +227,7 @@ class _Process:
             progress=progress,
         )
         Path(spec.result).unlink(missing_ok=True)
-        result = supervise.run(spec, self._scratch / "spec.json", self._order.abandoned)
+        result = supervise.run(spec, self._scratch / "spec.json", self._order.abandoned, self._order.supervisors)
         if result.unstartable:
             raise EnvironmentUnfitError(supervise.anonymous(result.unstartable, spec.names))
         return result
@@ -248,15 +250,19 @@ class _Process:
 
     def _argv(self, context: Path) -> Iterator[str]:
         project = self._order.project
-        yield from (str(self._order.python), "-m", "pytest", "-c", str(project / "pyproject.toml"), "--rootdir", str(project))
+        yield from (
+            str(self._order.python),
+            "-m",
+            "qualification.plugin",
+            "-c",
+            str(project / "pyproject.toml"),
+            "--rootdir",
+            str(project),
+        )
         yield from ("-o", "addopts=", "--import-mode=importlib", "--strict-markers", "--strict-config")
         yield from (
             "-W",
             "error::pytest.PytestCollectionWarning",
-            "-p",
-            "qualification.plugin",
-            "-p",
-            "pytest_timeout",
             "-p",
             "no:cacheprovider",
             "--basetemp",

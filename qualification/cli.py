@@ -109,10 +109,10 @@ def _run(arguments: argparse.Namespace) -> int:
 def _changes(planned: Plan, arguments: argparse.Namespace) -> Callable[[], tuple[str, ...]]:
     """Tells what differs from the plan's inputs; the matrix only where ``--matrix`` names it."""
     tests = sorted({path for cell in planned.cells for path in cell.tests})
+    sha256 = matrix.reader_of_sha256(arguments.matrix) if arguments.matrix else lambda: planned.inputs.matrix_sha256
 
     def changed() -> tuple[str, ...]:
-        sha256 = matrix.load(arguments.matrix).sha256 if arguments.matrix else planned.inputs.matrix_sha256
-        now = inputs.read(arguments.project, tests, sha256, arguments.wheel, arguments.constraints)
+        now = inputs.read(arguments.project, tests, sha256(), arguments.wheel, arguments.constraints)
         return inputs.changed(planned.inputs, now)
 
     return changed

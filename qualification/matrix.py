@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, cast
@@ -20,11 +21,23 @@ def load(path: Path) -> Matrix:
     """Reads and checks ``path``; raises MatrixError naming the first wrong line."""
     document = Document(path, "matrix")
     listed = _quarantine(document)
-    sha256 = hashlib.sha256(f"{document.sha256} {listed.sha256}".encode()).hexdigest() if listed else document.sha256
+    sha256 = _together([document.sha256, *([listed.sha256] if listed else ())])
     quarantine = tuple(Quarantined(**entry) for entry in listed.data["tests"]) if listed else ()
     matrix = _build(path.stem, sha256, document.data, quarantine)
     _check_references(document, matrix)
     return matrix
+
+
+def reader_of_sha256(path: Path) -> Callable[[], str]:
+    """Reads ``path`` once for what belongs to it; what is returned tells the ``sha256`` of its matrix as it now is."""
+    document = Document(path, "matrix")
+    listed = _quarantine(document)
+    files = [each.path for each in (document, listed) if each]
+    return lambda: _together([hashlib.sha256(file.read_bytes() if file.is_file() else b"").hexdigest() for file in files])
+
+
+def _together(hashes: Sequence[str]) -> str:
+    return hashes[0] if len(hashes) == 1 else hashlib.sha256(" ".join(hashes).encode()).hexdigest()
 
 
 def _quarantine(document: Document) -> Document | None:

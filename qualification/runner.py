@@ -22,6 +22,7 @@ from qualification.outcome import Judged
 from qualification.plan import Cell, Plan
 from qualification.portfolio import Capacity
 from qualification.progress import Watch
+from qualification.supervise import Supervisors
 from qualification.units import format_bytes, format_seconds
 
 
@@ -56,11 +57,11 @@ def run(job: Job, watch: Watch) -> None:
     """
     if changed := job.changed():
         raise UsageError(f"changed since the plan was made: {', '.join(changed)}; `make qualify` plans anew")
-    with bundle.claimed(job.bundle):
-        _run(job, watch)
+    with bundle.claimed(job.bundle), Supervisors(str(job.bundle.root)) as supervisors:
+        _run(job, watch, supervisors)
 
 
-def _run(job: Job, watch: Watch) -> None:
+def _run(job: Job, watch: Watch, supervisors: Supervisors) -> None:
     planned = bundle.load_plan(job.bundle)
     if job.environment not in planned.environments:
         raise UsageError(f"{job.environment} is no environment of this plan{nearest(job.environment, planned.environments)}")
@@ -75,7 +76,7 @@ def _run(job: Job, watch: Watch) -> None:
     known = history.read(job.bundle.root.parent)
     capacity = _capacity(planned, known, None if unfit or not any(cell.model for cell in todo) else job.python)
     missing = needs.missing(need for cell in todo for need in cell.needs)
-    accountant = _Accountant(job, planned, selected, unfit, watch, events[0]["at"][:10], capacity, missing, attempts)
+    accountant = _Accountant(job, planned, selected, unfit, watch, events[0]["at"][:10], capacity, missing, attempts, supervisors)
     watch.planned(todo)
     accountant.account_beside(longest_first([cell for cell in todo if cell.beside], known.seconds))
     for cell in todo:
@@ -101,6 +102,7 @@ class _Accountant:
     capacity: Capacity
     missing: Mapping[Need, str]
     attempts: Counter[str]
+    supervisors: Supervisors
     stop: threading.Event = field(default_factory=threading.Event)
 
     def account_beside(self, cells: Sequence[Cell]) -> None:
@@ -164,6 +166,7 @@ class _Accountant:
             abandoned=self._abandoned,
             need_bytes=self._need_bytes(cell),
             quarantine=tuple(entry for entry in self._quarantine if entry.covers(cell.names)),
+            supervisors=self.supervisors,
         )
 
     @property

@@ -1,8 +1,8 @@
 """Stands outside one cell's process: bounds its time, samples its memory, and leaves nothing of it alive, whatever happens.
 
-Run as ``python -m qualification.supervise SPEC`` with a pipe from the runner as stdin: when the runner dies, however it dies,
-the pipe closes and the cell dies with it. The supervisor has a session of its own, so that a signal to the runner's group
-does not reach it before it has cleaned up, and a parent that takes over should the supervisor itself be killed.
+Run as ``python -m qualification.supervise`` with a pipe from the runner as stdin, on which it is told its work: when the runner
+dies, however it dies, the pipe closes and the cell dies with it. The supervisor has a session of its own, so that a signal to
+the runner's group does not reach it before it has cleaned up, and a parent, the guardian, that takes over should it be killed.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from typing import Any, Literal
 
 import psutil
 
-from qualification import memory, processes
+from qualification import kinship, memory, processes
 from qualification.errors import QualificationError
 from qualification.processes import GRACE_S, TOKEN
 
@@ -98,14 +98,52 @@ class AbandonedError(QualificationError):
     """Nobody waits for the cell any more: the run was interrupted, or whoever started it is gone."""
 
 
-def run(spec: Spec, spec_file: Path, abandoned: Callable[[], bool]) -> Result:
+class Supervisors:
+    """Has the next supervisor started before it is needed: what it imports takes longer than all that it does for a small cell.
+
+    ``name`` tells people in a list of processes what they belong to. Left as a context, it ends the one that waits.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._lock = threading.Lock()
+        self._ready: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> Supervisors:
+        self._ready = self._start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            waiting, self._ready = self._ready, None
+        if waiting:
+            _close(waiting)
+
+    def told(self, spec_file: Path) -> subprocess.Popen[bytes]:
+        """One that begins with what is in ``spec_file``; where others are wanted, the next is started meanwhile."""
+        with self._lock:
+            waiting = self._ready
+            if waiting and _tell(waiting, spec_file):
+                supervisor = waiting
+            else:
+                supervisor = self._start()
+                _tell(supervisor, spec_file)
+            if waiting:
+                self._ready = self._start()
+        return supervisor
+
+    def _start(self) -> subprocess.Popen[bytes]:
+        argv = [sys.executable, "-m", "qualification.supervise", self._name]
+        return subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True)
+
+
+def run(spec: Spec, spec_file: Path, abandoned: Callable[[], bool], supervisors: Supervisors | None = None) -> Result:
     """Runs ``spec`` under a supervisor of its own and waits for it; called by the runner.
 
     Raises AbandonedError, once the cell has been stopped, when ``abandoned`` says so.
     """
     spec_file.write_text(json.dumps(asdict(spec)), encoding="utf-8")
-    argv = [sys.executable, "-m", "qualification.supervise", str(spec_file)]
-    supervisor = subprocess.Popen(argv, stdin=subprocess.PIPE, start_new_session=True)
+    supervisor = (supervisors or Supervisors(str(spec_file))).told(spec_file)
     try:
         _attend(supervisor, time.monotonic() + spec.timeout_s + PATIENCE_S, abandoned)
     except BaseException:
@@ -114,6 +152,7 @@ def run(spec: Spec, spec_file: Path, abandoned: Callable[[], bool]) -> Result:
     finally:
         if supervisor.poll() != 0:
             _stop_by_force(supervisor, spec.environment[TOKEN])
+        _let_go(supervisor)
     result = Path(spec.result)
     if not result.exists():
         return Result(supervisor.returncode, "orphaned")
@@ -123,19 +162,24 @@ def run(spec: Spec, spec_file: Path, abandoned: Callable[[], bool]) -> Result:
 
 def main() -> int:
     """The supervisor, and above it a process that only waits: killed, the one leaves all that was below it to the other."""
-    content = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
-    spec = Spec(**{**content, "argv": tuple(content["argv"])})
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda *_: None)  # and not SIG_IGN, which the cell would inherit
-    processes.adopt_orphans()
+    spec_file = sys.stdin.readline().rstrip("\n")
+    if not spec_file:  # the runner ended, and wanted nothing
+        return 0
+    content = json.loads(Path(spec_file).read_text(encoding="utf-8"))
+    spec = Spec(**{**content, "argv": tuple(content["argv"])})
+    kinship.adopt_orphans()
     supervisor = os.fork()
     if supervisor == 0:
+        with Path(os.devnull).open("wb") as nowhere:  # the runner sees by our stdout when the guardian has ended
+            os.dup2(nowhere.fileno(), sys.stdout.fileno())
         return _report(spec)
     _, status = os.waitpid(supervisor, 0)
     if status != 0:
         processes.sweep(spec.environment[TOKEN], below=True)
         _anonymise(Path(spec.log), spec.names)
-        if select.select([sys.stdin], [], [], 0)[0]:  # the runner never writes: its end is closed
+        if select.select([sys.stdin], [], [], 0)[0]:  # the runner writes nothing more: its end is closed
             discard(Path(spec.scratch))
     return min(status, 1)
 
@@ -163,11 +207,26 @@ def anonymous(text: str, names: Mapping[str, str]) -> str:
     return re.sub(rf"({paths})(?![\w-])", lambda found: names[found[0]], text)
 
 
+def _tell(supervisor: subprocess.Popen[bytes], spec_file: Path) -> bool:
+    """False where it has ended already: something has killed it while it waited."""
+    assert supervisor.stdin, "a supervisor has a pipe as its stdin"
+    try:
+        supervisor.stdin.write(f"{spec_file}\n".encode())
+        supervisor.stdin.flush()
+    except BrokenPipeError:
+        return False
+    return True
+
+
 def _attend(supervisor: subprocess.Popen[bytes], deadline: float, abandoned: Callable[[], bool]) -> None:
-    """Waits for the supervisor, which is late only if something stopped it."""
-    while not _wait(supervisor, SAMPLE_INTERVAL_S) and time.monotonic() < deadline:
+    """Waits for the guardian to end, which is late only if something stopped it."""
+    assert supervisor.stdout, "a supervisor has a pipe as its stdout"
+    while not select.select([supervisor.stdout], [], [], SAMPLE_INTERVAL_S)[0]:
         if abandoned():
             raise AbandonedError("the run was interrupted, or whoever started it is gone; the cell was stopped")
+        if time.monotonic() > deadline:
+            return
+    supervisor.wait()
 
 
 def _close(supervisor: subprocess.Popen[bytes]) -> None:
@@ -175,6 +234,12 @@ def _close(supervisor: subprocess.Popen[bytes]) -> None:
     if supervisor.stdin:
         supervisor.stdin.close()
     _wait(supervisor, PATIENCE_S)
+
+
+def _let_go(supervisor: subprocess.Popen[bytes]) -> None:
+    for pipe in (supervisor.stdin, supervisor.stdout):
+        if pipe:
+            pipe.close()
 
 
 def _stop_by_force(supervisor: subprocess.Popen[bytes], token: str) -> None:
@@ -188,7 +253,7 @@ def _stop_by_force(supervisor: subprocess.Popen[bytes], token: str) -> None:
 
 def _report(spec: Spec) -> int:
     """Supervises, and tells the runner the result; when the runner is gone, removes the scratch in its stead."""
-    processes.adopt_orphans()
+    kinship.adopt_orphans()
     result = _supervise(spec)
     _anonymise(Path(spec.log), spec.names)
     if result.how == "orphaned":

@@ -12,7 +12,6 @@ import fcntl
 import json
 import math
 import os
-import statistics
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -87,6 +86,8 @@ def update(path: Path, name: str, entry: Entry) -> None:
 
 def entry(seconds: Sequence[float], memory_peak_mb: float, device: str, now: datetime | None = None) -> dict[str, Any]:
     """The figures of one model on one device as they are stored. Raises ``ValueError`` where nothing was measured."""
+    import statistics  # noqa: PLC0415 - every test process imports this module, and few measure
+
     if not seconds:
         raise ValueError("nothing was measured: there are no runs")
     return {

@@ -12,11 +12,14 @@ import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
-from qualification import processes, settings
-from qualification.portfolio import Model
+from qualification import kinship, settings
+
+if TYPE_CHECKING:
+    from qualification.portfolio import Model
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +49,11 @@ class Cell:
     @staticmethod
     def load(path: Path) -> Cell:
         content = json.loads(path.read_text(encoding="utf-8"))
-        model = Model(**content.pop("model")) if content["model"] else content.pop("model")
+        model = content.pop("model")
+        if model:
+            from qualification.portfolio import Model  # noqa: PLC0415 - and with it all that a matrix declares
+
+            model = Model(**model)
         paths = {name: Path(content[name]) for name in ("progress", "project")}
         return Cell(**{**content, **paths, "model": model, "share": Share(**content["share"]) if content["share"] else None})
 
@@ -64,13 +71,15 @@ def obey_supervisor() -> None:
     """
     log = os.fdopen(os.dup(sys.__stderr__.fileno() if sys.__stderr__ else 2), "w", encoding="utf-8")
     faulthandler.register(signal.SIGUSR1, file=log, all_threads=True)
-    if not processes.end_with_parent():
+    if not kinship.end_with_parent():
         threading.Thread(target=_end_when_orphaned, args=(os.getppid(),), name="orphan-watch", daemon=True).start()
 
 
 def _end_when_orphaned(supervisor: int) -> None:
     while os.getppid() == supervisor:
         time.sleep(_ORPHAN_CHECK_S)
+    from qualification import processes  # noqa: PLC0415 - psutil, for the rare end
+
     processes.sweep(settings.whole()[processes.TOKEN], below=True)
     os.killpg(0, signal.SIGKILL)
 

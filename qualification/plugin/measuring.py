@@ -5,10 +5,8 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from statistics import median
 from typing import Any
 
-import psutil
 import pytest
 
 from qualification.plugin import modelfiles
@@ -49,6 +47,8 @@ def _measured(request: pytest.FixtureRequest) -> Iterator[None]:
 
 def performance(answers: Sequence[Mapping[str, Any]], peak_bytes: int) -> dict[str, Any]:
     """One section for all answers of a test: medians of rates and waits, sums of tokens, the most of load time and memory."""
+    from statistics import median  # noqa: PLC0415 - its fractions take longer to import than a test that needs none to run
+
     section: dict[str, Any] = {"peak_ram_gb": round(peak_bytes / 1e9, 6)} if peak_bytes else {}
     timings = [answer["timings"] for answer in answers]
     combine: dict[str, tuple[str, Callable[[Sequence[float]], float]]] = {
@@ -84,6 +84,8 @@ def stop_tokens(answers: Sequence[Mapping[str, Any]], configured: Sequence[str])
 
 def system_health() -> dict[str, Any]:
     """Of the machine, now."""
+    import psutil  # noqa: PLC0415 - for tests that have a model
+
     swap_mb = psutil.swap_memory().used / 1e6
     free_gb = psutil.virtual_memory().available / 1e9
     zombies = sum(process.info["status"] == psutil.STATUS_ZOMBIE for process in psutil.process_iter(["status"]))
@@ -131,6 +133,8 @@ class PeakMemory:
         self._thread.join()
 
     def _watch(self) -> None:
+        import psutil  # noqa: PLC0415 - for tests that have a model
+
         while True:
             over = self._over.wait(_INTERVAL_S)
             held = 0

@@ -15,16 +15,16 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from qualification import portfolio, settings
-from qualification.declared import Modality
+from qualification import settings
 from qualification.plugin.context import CELL
-from qualification.portfolio import Model
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # a test that needs no model imports nothing of this
+    from qualification.declared import Modality
     from qualification.mint.catalog import KnownAnswer
+    from qualification.portfolio import Model
 
 _MINT_TIMEOUT_S = 300
-_PORTFOLIO = pytest.StashKey[tuple[Model, ...]]()
+_PORTFOLIO = pytest.StashKey["tuple[Model, ...]"]()
 _NO_MODEL = "no-model"
 _MODALITIES: tuple[Modality, ...] = ("text", "vision", "audio")
 
@@ -136,6 +136,8 @@ def _of_cell(model: Model | None) -> tuple[Model, ...]:
     """The cell's model, provided that the tool under test lists it as healthy, runnable and of this modality."""
     if model is None:
         return ()
+    from qualification import portfolio  # noqa: PLC0415 - only for tests over models
+
     if refusal := mismatch(model, portfolio.resolve("discovered", portfolio.listed(tool(), settings.whole()))):
         raise pytest.UsageError(refusal)
     return (model,)
@@ -157,6 +159,8 @@ def mismatch(model: Model, found: Sequence[Model]) -> str:
 
 def _of_user() -> tuple[Model, ...]:
     """What is in the user's cache, of whatever modalities; only where nothing is, what can be minted."""
+    from qualification import portfolio  # noqa: PLC0415 - only for tests over models
+
     environment = {**settings.whole(), "HF_HOME": str(settings.hf_home())}
     chosen = portfolio.resolve("auto", portfolio.listed(tool(), environment))
     return tuple(model for model in chosen if model.origin != "minted") or chosen

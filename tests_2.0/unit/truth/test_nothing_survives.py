@@ -137,6 +137,20 @@ def test_a_supervisor_that_its_own_cell_stops_is_not_waited_for_without_end(spec
     assert _living(tmp_path) == []
 
 
+def test_a_supervisor_that_is_killed_while_it_waits_is_replaced_and_the_last_that_waits_ends_with_the_run(spec, tmp_path):
+    with supervise.Supervisors(str(tmp_path)) as supervisors:
+        (waiting,) = _living(tmp_path)
+        waiting.kill()
+        _until(lambda: _living(tmp_path) == [])
+        given = spec("")
+        result = supervise.run(given, Path(given.scratch, "spec.json"), lambda: False, supervisors)
+
+        assert (result.how, result.returncode) == ("exited", 0)
+        assert len(_living(tmp_path)) == 1
+
+    assert _living(tmp_path) == []
+
+
 @linux
 def test_a_daemon_without_parents_and_environment_is_found(spec, tmp_path):
     result = run(spec(DAEMON_WITHOUT_ENVIRONMENT))
