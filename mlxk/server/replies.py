@@ -199,7 +199,7 @@ def _token(likelihood: Likelihood) -> dict[str, Any]:
 
 
 def _counts(finished: Sequence[Completion | Finished]) -> dict[str, Any]:
-    """Tokens of all prompts together; the times of the last one."""
+    """Tokens of all prompts together, and what ended their answers; the times of the last one."""
     usage = Usage.total(each.usage for each in finished)
     return {
         "usage": {
@@ -209,6 +209,7 @@ def _counts(finished: Sequence[Completion | Finished]) -> dict[str, Any]:
             "prompt_tokens_details": {"cached_tokens": usage.cached_tokens},
         },
         "timings": dataclasses.asdict(finished[-1].timings),
+        "end_tokens": [token for each in finished for token in each.end_tokens],
     }
 
 

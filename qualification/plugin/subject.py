@@ -57,7 +57,7 @@ def call(*arguments: str, stdin: str | bytes = b"", environment: Mapping[str, st
     )
     called = Called(done.returncode, done.stdout.decode("utf-8"), done.stderr.decode("utf-8"))
     if done.returncode == 0 and "--json" in arguments and arguments[0] == "run":
-        measuring.hear(called.envelope["data"])
+        measuring.hear(measuring.of_command(called.envelope["data"]))
     return called
 
 
@@ -125,10 +125,14 @@ class Stream:
     done: bool
 
     @property
-    def text(self) -> str:
-        """All content deltas joined."""
+    def pieces(self) -> list[str]:
+        """The content deltas that are not empty."""
         choices = [choice for event in self.events for choice in event["choices"]]
-        return "".join(choice["delta"].get("content") or "" for choice in choices)
+        return [content for choice in choices if (content := choice["delta"].get("content"))]
+
+    @property
+    def text(self) -> str:
+        return "".join(self.pieces)
 
     @property
     def finish_reasons(self) -> list[str]:
@@ -152,19 +156,24 @@ class LocalServer:
     def request(self, method: str, path: str, body: bytes | None = None, headers: Mapping[str, str] | None = None) -> Answer:
         connection = self._connect()
         try:
+            began = time.perf_counter()
             connection.request(method, path, body, dict(headers or {}))
             response = connection.getresponse()
-            return Answer(response.status, {name.lower(): value for name, value in response.getheaders()}, response.read())
+            read, arrivals = b"", [(0, time.perf_counter() - began)]
+            while piece := response.read1(1 << 16):
+                read += piece
+                arrivals.append((len(read), time.perf_counter() - began))
+            answer = Answer(response.status, {name.lower(): value for name, value in response.getheaders()}, read)
         finally:
             connection.close()
+        if method == "POST" and answer.status == 200:
+            kind = answer.headers.get("content-type", "")
+            measuring.hear(measuring.of_exchange(measuring.Exchange(path, body or b"", kind, read, tuple(arrivals))))
+        return answer
 
     def chat(self, model: str, messages: Sequence[Mapping[str, Any]], **parameters: Any) -> Answer:
         """A batch chat completion, greedy unless told otherwise."""
-        body = {"model": model, "messages": list(messages), "temperature": 0, **parameters}
-        answer = self.post("/v1/chat/completions", body)
-        if answer.status == 200 and not parameters.get("stream"):
-            measuring.hear(answer.json)
-        return answer
+        return self.post("/v1/chat/completions", {"model": model, "messages": list(messages), "temperature": 0, **parameters})
 
     def transcribe(self, model: str, recording: bytes, name: str = "recording.wav", **fields: str) -> Answer:
         """A transcription; the recording goes as a file of that name in a form."""
@@ -179,8 +188,8 @@ class LocalServer:
         return self.request("POST", "/v1/audio/transcriptions", body, {"Content-Type": content_type})
 
     def stream_chat(self, model: str, messages: Sequence[Mapping[str, Any]], **parameters: Any) -> Stream:
-        """The same as a stream. Fails the test where the stream is not well-formed."""
-        answer = self.chat(model, messages, stream=True, **parameters)
+        """The same as a stream, with usage unless told otherwise. Fails the test where the stream is not well-formed."""
+        answer = self.chat(model, messages, stream=True, **{"stream_options": {"include_usage": True}, **parameters})
         assert answer.status == 200, answer.body
         assert answer.headers["content-type"].startswith("text/event-stream"), answer.headers
         return parse_stream(answer.body)

@@ -47,22 +47,28 @@ def test_a_recording_of_more_than_one_window_is_heard_to_its_end(mlxk, audio_mod
     first = speak("Turn left now.")
     long = array.array("d", [*first, *silence(30 - len(first) / RATE), *speak("Hello world.")])
 
-    done = mlxk("run", audio_model_info.model_id, "--audio", recorded(long), environment={"MLXK2_AUDIO_SEGMENTS": "1"})
+    arguments = ("run", audio_model_info.model_id, "--audio", recorded(long))
 
-    assert done.code == 0, done.stderr
-    assert "| Start | End | Text |" in done.stdout
+    data = mlxk(*arguments, "--json").envelope["data"]
+    shown = mlxk(*arguments, environment={"MLXK2_AUDIO_SEGMENTS": "1"})
+
+    assert shown.code == 0, shown.stderr
+    assert shown.stdout.startswith(f"{data['response']}\n\n| Start | End | Text |\n")
+    assert shown.stdout.count("\n| ") == 1 + len(data["segments"])
     if known_speech(audio_model_info.model_id):
-        assert done.stdout.splitlines()[0] == "Turn left now. Hello world."
-        assert "| 30.00 | " in done.stdout
+        assert data["response"] == "Turn left now. Hello world."
+        assert [segment["start_s"] for segment in data["segments"]] == [0, 30]
+        assert "| 30.00 | " in shown.stdout
 
 
 def test_silence_is_no_text(mlxk, audio_model_info, recorded):
-    done = mlxk("run", audio_model_info.model_id, "--audio", recorded(silence(1)))
+    done = mlxk("run", audio_model_info.model_id, "--audio", recorded(silence(1)), "--json")
 
     assert done.code == 0, done.stderr
-    assert not known_speech(audio_model_info.model_id) or done.stdout.strip() == ""
+    assert not known_speech(audio_model_info.model_id) or done.envelope["data"]["response"] == ""
 
 
+@pytest.mark.unmeasured("nothing is loaded")
 def test_a_file_that_is_no_recording_is_one_sentence(mlxk, audio_model_info, tmp_path):
     (tmp_path / "a.wav").write_bytes(b"This is no sound at all.")
 
@@ -120,6 +126,7 @@ class TestAudioTranscriptionsServer:
 
         assert (answer.status, answer.json["language"]) == (200, "en"), answer.body
 
+    @pytest.mark.unmeasured("nothing is heard")
     def test_transcription_endpoint_rejects_oversized_audio(self, server, audio_model_info):
         answer = server.transcribe(audio_model_info.model_id, wav(speak(PHRASE)) + bytes(50 << 20))
 
@@ -151,6 +158,7 @@ class TestAudioTranscriptionsServer:
             assert (answer.status, answer.json["error"]["param"]) == (400, "file"), wrong[:20]
         assert server.transcribe(audio_model_info.model_id, wav(speak(PHRASE))).json == before
 
+    @pytest.mark.unmeasured("nothing is answered")
     def test_a_speech_model_answers_no_text_and_says_why(self, server, audio_model_info):
         answer = server.chat(audio_model_info.model_id, [{"role": "user", "content": "Hello!"}])
 

@@ -28,6 +28,7 @@ def test_run_reads_stdin_and_tells_text_reason_usage_and_timings_in_json(mlxk, t
     assert data["usage"]["completion_tokens"] <= 100
 
 
+@pytest.mark.unmeasured("a chat on a terminal tells no figures")
 def test_ctrl_c_ends_an_answer_and_the_conversation_goes_on(text_model_info, text_known_answers):
     longest = max(text_known_answers, key=lambda answer: len(answer.answer) * answer.single_turn, default=None)
     prompt = longest.prompt if longest else CATS
@@ -46,6 +47,7 @@ def test_ctrl_c_ends_an_answer_and_the_conversation_goes_on(text_model_info, tex
         assert "Traceback" not in person.seen
 
 
+@pytest.mark.unmeasured("no answer is asked for")
 def test_list_and_show_agree_on_the_model(mlxk, text_model_info):
     listed = {model["name"]: model for model in mlxk("list", "--json").envelope["data"]["models"]}
 
@@ -56,6 +58,7 @@ def test_list_and_show_agree_on_the_model(mlxk, text_model_info):
     assert {key: shown[key] for key in mine} == mine
 
 
+@pytest.mark.unmeasured("nothing is loaded")
 @pytest.mark.parametrize("arguments", [["--temperature", "hot", "{model}", "Hi"], ["{model}", "Hi", "--max-tokens", "0"]])
 def test_a_wrong_option_is_code_2_one_sentence_and_one_envelope(mlxk, text_model_info, arguments):
     arguments = [argument.format(model=text_model_info.model_id) for argument in arguments]

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 import subprocess
 
 import pytest
 
-from qualification.plugin import subject
+from qualification.plugin import measuring, subject
 
 pytestmark = [pytest.mark.live, pytest.mark.live_e2e]
 
@@ -17,7 +18,7 @@ GREEDY = ("--temperature", "0", "--max-tokens", "50")
 
 
 def pipeline(*commands):
-    """Runs the tool once for each command, the output of each being the input of the next; exit codes, and what came out."""
+    """Runs the tool once for each command, the output of each being the input of the next; exit codes, and data of the last."""
     processes = []
     for arguments in commands:
         stdin = processes[-1].stdout if processes else subprocess.DEVNULL
@@ -25,29 +26,33 @@ def pipeline(*commands):
     for process in processes[:-1]:
         process.stdout.close()
     out, _ = processes[-1].communicate(timeout=100)
-    return [process.wait(timeout=100) for process in processes], out.decode("utf-8")
+    data = json.loads(out)["data"]
+    measuring.hear(measuring.of_command(data))
+    return [process.wait(timeout=100) for process in processes], data
 
 
 def test_one_model_reads_what_another_has_answered(mlxk, text_model_info, text_known_answers):
     known = {answer.name: answer for answer in text_known_answers}
     model = text_model_info.model_id
 
-    codes, out = pipeline(["run", model, CATS, *GREEDY], ["run", model, "-", SHORTER, *GREEDY])
+    codes, told = pipeline(["run", model, CATS, *GREEDY], ["run", model, "-", SHORTER, *GREEDY, "--json"])
 
     assert codes == [0, 0]
-    assert out.strip()
-    assert not known or out == known["pipe"].answer + "\n"
+    assert told["response"].strip()
+    assert not known or told["response"] == known["pipe"].answer
 
 
 def test_a_list_of_models_is_a_prompt_like_any_other(text_model_info):
-    codes, out = pipeline(
-        ["list", text_model_info.model_id, "--json"], ["run", text_model_info.model_id, "-", "--max-tokens", "5"]
-    )
+    model = text_model_info.model_id
+
+    codes, told = pipeline(["list", model, "--json"], ["run", model, "-", "--max-tokens", "5", "--json"])
 
     assert codes == [0, 0]
-    assert out.endswith("\n")
+    assert told["prompt"].startswith("{")
+    assert 0 < told["usage"]["completion_tokens"] <= 5
 
 
+@pytest.mark.unmeasured("its reader leaves before the answer")
 def test_a_reader_that_leaves_ends_it_quietly(text_model_info):
     command = [*subject.tool(), "run", text_model_info.model_id, CATS, *GREEDY]
     tool = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
@@ -58,6 +63,7 @@ def test_a_reader_that_leaves_ends_it_quietly(text_model_info):
     assert (tool.returncode, complaint) == (0, b"")
 
 
+@pytest.mark.unmeasured("nobody reads the answer")
 def test_nobody_to_read_is_no_failure(text_model_info):
     command = shlex.join([*subject.tool(), "run", text_model_info.model_id, CATS, *GREEDY])
 
@@ -68,6 +74,7 @@ def test_nobody_to_read_is_no_failure(text_model_info):
     assert (done.returncode, done.stderr) == (0, b"")
 
 
+@pytest.mark.unmeasured("nothing is loaded")
 @pytest.mark.parametrize(
     ("arguments", "stdin", "word"),
     [

@@ -46,7 +46,7 @@ def test_nine_photographs_are_told_with_their_places_and_read_by_the_next_model(
     quiet = {"MLXK2_VISION_METADATA_CONTEXT": "0"}  # minted models know no other prompt
 
     told = mlxk("run", vision_model_info.model_id, "--image", *files, "--chunk", "1", "--temperature", "0", environment=quiet)
-    read = mlxk("run", vision_model_info.model_id, "-", "In which country?", "--max-tokens", "20", stdin=told.stdout)
+    read = mlxk("run", vision_model_info.model_id, "-", "In which country?", "--max-tokens", "20", "--json", stdin=told.stdout)
 
     chunks = told.stdout.split("Chunk ")[1:]
     assert (told.code, len(chunks)) == (0, 9), told.stderr
@@ -56,7 +56,7 @@ def test_nine_photographs_are_told_with_their_places_and_read_by_the_next_model(
     assert all("Acme One" in chunk for chunk in chunks)
     assert not known or [chunk.rstrip().splitlines()[-1] for chunk in chunks] == [known[(picture,)] for picture in pictures]
     assert read.code == 0, read.stderr
-    assert read.stdout.strip()
+    assert read.envelope["data"]["response"].strip()
 
 
 def test_a_chunk_knows_nothing_of_the_one_before(mlxk, vision_model_info, photographs):
@@ -65,7 +65,7 @@ def test_a_chunk_knows_nothing_of_the_one_before(mlxk, vision_model_info, photog
     greedy = ("--temperature", "0")
 
     after = mlxk("run", vision_model_info.model_id, "--image", files[0], files[4], *greedy, environment=off)
-    alone = mlxk("run", vision_model_info.model_id, "--image", files[4], *greedy, environment=off)
+    alone = mlxk("run", vision_model_info.model_id, "--image", files[4], *greedy, "--json", environment=off)
 
-    assert after.stdout.rpartition("jpg\n\n")[2] == alone.stdout
+    assert after.stdout.rpartition("jpg\n\n")[2] == alone.envelope["data"]["response"] + "\n"
     assert "<details>" not in after.stdout

@@ -80,7 +80,7 @@ def test_a_stream_has_openai_s_form_and_ends_with_done(server, text_model_info):
 def test_a_stream_comes_in_pieces(server, text_model_info):
     stream = server.stream_chat(text_model_info.model_id, CATS, max_tokens=50)
 
-    assert sum(bool(event["choices"][0]["delta"].get("content")) for event in stream.events) > 1
+    assert len(stream.pieces) > 1
 
 
 def test_a_stop_string_cuts_before_it_in_batch_and_in_stream(server, text_model_info):
@@ -110,6 +110,7 @@ def test_the_same_seed_gives_the_same_text_within_its_budget(server, text_model_
     assert first["usage"]["completion_tokens"] == 8 or first["choices"][0]["finish_reason"] == "stop"
 
 
+@pytest.mark.unmeasured("no answer is asked for")
 def test_health_and_models_tell_what_is_there(server, text_model_info):
     assert server.get("/health").status == 200
 

@@ -1,4 +1,4 @@
-"""One answer, three ways: streamed to a terminal, in one piece on a terminal, in a pipe; always the same text."""
+"""One answer, four ways: streamed to a terminal, in one piece on a terminal, in a pipe, as JSON; always the same text."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ def test_stream_and_batch_show_the_same_text(mlxk, text_model_info, text_known_a
     streamed = subject.on_terminal(*arguments)
     in_one_piece = subject.on_terminal(*arguments, "--no-stream")
     piped = mlxk(*arguments)
+    told = mlxk(*arguments, "--json").envelope["data"]
 
     assert leaked(streamed.text) == []
     assert (streamed.code, in_one_piece.code, piped.code, piped.stderr) == (0, 0, 0, "")
@@ -24,6 +25,7 @@ def test_stream_and_batch_show_the_same_text(mlxk, text_model_info, text_known_a
     assert streamed.came_in_pieces
     assert not in_one_piece.came_in_pieces
     assert piped.stdout.strip()
+    assert piped.stdout == told["response"] + "\n"
     assert streamed.text.endswith(piped.stdout)
     assert not known or (piped.stdout, streamed.text) == (known["mixed"].answer + "\n", shown(known["mixed"]))
 

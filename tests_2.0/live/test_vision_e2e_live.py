@@ -38,9 +38,10 @@ def test_every_picture_is_told_in_a_chunk_of_its_own(mlxk, vision_model_info, kn
         Picture("blue"),
     ]
 
-    done = mlxk("run", vision_model_info.model_id, "--image", *shown(*pictures), *GREEDY)
+    done = mlxk("run", vision_model_info.model_id, "--image", *shown(*pictures), *GREEDY, "--json")
 
-    told = [part.partition("\n\n")[2].strip() for part in done.stdout.split("Chunk ")[1:]]
+    response = done.envelope["data"]["response"]
+    told = [part.partition("\n\n")[2].strip() for part in response.split("Chunk ")[1:]]
     assert done.code == 0, done.stderr
     assert len(told) == len(pictures)
     assert all(told)
@@ -62,13 +63,15 @@ def test_pictures_shown_together_are_told_in_their_order_also_as_jpegs(mlxk, vis
 def test_a_model_with_eyes_answers_without_pictures_too(mlxk, vision_model_info):
     asked = {answer.name: answer for answer in known_answers(vision_model_info.model_id)}
 
-    done = mlxk("run", vision_model_info.model_id, "Hello!", *GREEDY)
+    done = mlxk("run", vision_model_info.model_id, "Hello!", *GREEDY, "--json")
 
     assert done.code == 0, done.stderr
-    assert done.stdout.strip()
-    assert not asked or done.stdout == f"{asked['hello'].answer}\n"
+    response = done.envelope["data"]["response"]
+    assert response.strip()
+    assert not asked or response == asked["hello"].answer
 
 
+@pytest.mark.unmeasured("nothing is loaded")
 def test_a_damaged_picture_is_one_sentence(mlxk, vision_model_info, tmp_path):
     (tmp_path / "cut.png").write_bytes(encoded(Picture("red"))[:50])
 

@@ -60,7 +60,7 @@ class TestVisionServerE2E:
         assert stream.done
         assert stream.text == ask(turn(DESCRIBE, RED, YELLOW))
         assert len(stream.finish_reasons) == 1
-        assert sum(bool(event["choices"][0]["delta"].get("content")) for event in stream.events) > 1
+        assert len(stream.pieces) > 1
 
     def test_text_request_still_works_on_vision_model(self, vision_model_info, ask):
         answers = {known.name: known.answer for known in known_answers(vision_model_info.model_id)}
@@ -102,6 +102,7 @@ def test_the_pictures_of_the_last_message_count_and_keep_their_numbers_in_chunks
     assert not known or told.count(known[DESCRIBE, (RED,)]) == told.count(known[DESCRIBE, (YELLOW,)]) == 1
 
 
+@pytest.mark.unmeasured("no answer is asked for")
 def test_models_tell_that_they_see(server, vision_model_info):
     told = server.get(f"/v1/models/{vision_model_info.model_id}").json
 

@@ -40,7 +40,7 @@ SHOWN = [{"role": "user", "content": [{"type": "text", "text": "Describe the ima
 SHOWN_TWICE = [{"role": "user", "content": [{"type": "text", "text": "Describe the image."}, PART, PART]}]
 HEARD = {"type": "input_audio", "input_audio": {"data": base64.b64encode(RECORDING).decode(), "format": "wav"}}
 SPOKEN = [{"role": "user", "content": [HEARD]}]
-OUR_OWN = {"timings", "reasoning_content", "context_length", "capabilities", "loaded"}
+OUR_OWN = {"timings", "end_tokens", "reasoning_content", "context_length", "capabilities", "loaded"}
 """What we say beside what OpenAI's API has; clients ignore it."""
 
 ASKED = {
