@@ -140,7 +140,7 @@ def bench(session: nox.Session) -> None:
     _only_one(session)
     _install_wheel(session, _build(session), "-c", str(CONSTRAINTS))
     _install(session, "matplotlib", "uv")
-    session.run("python", str(ROOT / "benchmarks" / "bench.py"), *session.posargs)
+    session.run("python", str(ROOT / "benchmarks" / "bench.py"), *session.posargs, env=KEPT)
 
 
 @nox.session

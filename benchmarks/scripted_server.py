@@ -9,6 +9,7 @@ from pathlib import Path
 from mlxk.compatibility import Packages
 from mlxk.engines import Finished, Job, Started, Text, Timings, Usage
 from mlxk.library import Library
+from mlxk.server import logs
 from mlxk.server.app import Policy, make_app
 from mlxk.server.lifecycle import Server, bind
 from mlxk.server.worker import Limits, Worker
@@ -51,6 +52,7 @@ class Ticking:
 
 
 def main() -> None:
+    logs.configure("error", as_json=False)
     limits = Limits(together=50, prompt_cache_bytes=0)
     worker = Worker(lambda _model: Ticking(), lambda: None, limits)  # type: ignore[arg-type, return-value]
     library = Library(Path(sys.argv[1]).expanduser(), Packages.installed())

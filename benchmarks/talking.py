@@ -6,6 +6,8 @@ import contextlib
 import http.client
 import json
 import os
+import re
+import selectors
 import socket
 import subprocess
 import sys
@@ -68,6 +70,21 @@ class Running:
             answers = [*clients.map(lambda messages: self.ask(messages, max_tokens), conversations)]
         return time.perf_counter() - began, answers
 
+    def many_at_once(self, clients: int, max_tokens: int) -> list[Answer]:
+        """The same streamed chat for all, listened to by one thread that only notes when bytes come: threads of ours would wait
+        for each other and not for the server."""
+        body = {"model": self.model, "messages": [{"role": "user", "content": "x"}], "max_tokens": max_tokens, "stream": True}
+        request = _request(body)
+        with selectors.DefaultSelector() as ready:
+            listeners = [_Listener(self.port, request) for _ in range(clients)]
+            for listener in listeners:
+                ready.register(listener.connection, selectors.EVENT_READ, listener)
+            while ready.get_map():
+                for key, _ in ready.select(LIMIT_S):
+                    if not key.data.hear():
+                        ready.unregister(key.fileobj)
+        return [listener.answer() for listener in listeners]
+
     def health(self) -> dict[str, object]:
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=LIMIT_S)
         with contextlib.closing(connection):
@@ -75,6 +92,36 @@ class Running:
             answer = connection.getresponse()
             body = answer.read()
         return {"code": answer.status, **(json.loads(body) if body.startswith(b"{") else {})}
+
+
+class _Listener:
+    """One client of many: when it asked, and what it heard when."""
+
+    def __init__(self, port: int, request: bytes) -> None:
+        self._asked = time.perf_counter()
+        self.connection = socket.create_connection(("127.0.0.1", port), LIMIT_S)
+        self.connection.sendall(request)
+        self._heard = b""
+        self._times: list[tuple[int, float]] = []  # up to which byte was heard when
+
+    def hear(self) -> bool:
+        """Whether there is more to come."""
+        self._heard += (new := self.connection.recv(1 << 16))
+        self._times.append((len(self._heard), time.perf_counter() - self._asked))
+        ended = not new or self._heard.endswith(b"data: [DONE]\n\n\r\n0\r\n\r\n")
+        if ended:
+            self.connection.close()
+        return not ended
+
+    def answer(self) -> Answer:
+        words = [said.start() for said in re.finditer(rb'"content": "[^"]', self._heard)]
+        return Answer(tuple(next(time_s for end, time_s in self._times if end > word) for word in words), len(words))
+
+
+def _request(body: object) -> bytes:
+    encoded = json.dumps(body).encode()
+    head = ("POST /v1/chat/completions HTTP/1.1", "Host: localhost", "Content-Type: application/json")
+    return "\r\n".join((*head, f"Content-Length: {len(encoded)}", "", "")).encode() + encoded
 
 
 @contextlib.contextmanager
@@ -92,6 +139,14 @@ def scripted(hub: Path, model: str) -> Iterator[Running]:
     with _process([sys.executable, Path(__file__).with_name("scripted_server.py"), hub], {}, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
         yield _ready(Running(int(process.stdout.readline()), process.pid, model))
+
+
+@contextlib.contextmanager
+def bare() -> Iterator[Running]:
+    """Bottle on waitress alone: ``bare_server.py``."""
+    with _process([sys.executable, Path(__file__).with_name("bare_server.py")], {}, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        yield _ready(Running(int(process.stdout.readline()), process.pid, "bare"))
 
 
 @contextlib.contextmanager

@@ -30,7 +30,8 @@ def measure(session: Session) -> Iterator[Row]:
     hub = Path(environment["HF_HOME"]) / "hub"
     yield from _start(session, environment)
     with talking.scripted(hub, MODEL) as server:
-        yield from _streams(session, server)
+        with talking.bare() as bare:
+            yield from _streams(session, server, bare)
         yield from _besieged(session, server)
         yield from _oversize(session, server)
     with talking.ours(session.tool, ENDLESS, "--model", ENDLESS, "--concurrency", "2", **environment) as server:
@@ -53,21 +54,30 @@ def _start(session: Session, environment: dict[str, str]) -> Iterator[Row]:
     yield Row("resident memory without a model", "MB", (memory,), "nothing", (1.0,), at_most(35, "figure"))
 
 
-def _streams(session: Session, server: Running) -> Iterator[Row]:
-    """50 streams of an engine that says a word every 20 ms."""
+def _streams(session: Session, server: Running, bare: Running) -> Iterator[Row]:
+    """50 streams of an engine that says a word every 20 ms, and hears of a request between two of them."""
     words = 100
-    gaps, firsts, lost = [], [], []
-    for _ in range(max(3, session.rounds // 5)):
-        _, answers = server.at_once([[{"role": "user", "content": "x"}]] * STREAMS, words)
-        gaps.append(_p99([1e3 * gap for answer in answers for gap in _gaps(answer)]))
-        firsts.append(_p99([1e3 * answer.first_s for answer in answers]))
-        lost.append(float(sum(words - len(answer.times_s) for answer in answers)))
-    ticks = (TICK_MS,) * len(gaps)
-    yield Row(f"p99 of gaps in {STREAMS} streams", "ms", tuple(gaps), "the engine's tick", ticks, at_most(40, "figure"))
-    yield Row(f"p99 of first tokens of {STREAMS} streams", "ms", tuple(firsts), "the engine's tick", ticks, at_most(50, "figure"))
-    yield Row(
-        f"words lost of {STREAMS * words}", "count", tuple(lost), "all", (STREAMS * words,) * len(lost), at_most(0, "figure")
+    rounds = max(10, session.rounds)
+    firsts, bare_firsts = paired(
+        rounds, lambda: _first(server.many_at_once(STREAMS, 5)), lambda: _first(bare.many_at_once(STREAMS, 5))
     )
+    limit = at_most(50, "figure")
+    yield Row(f"p99 of first tokens of {STREAMS} streams", "ms", firsts, "bottle and waitress alone", bare_firsts, limit)
+    gone_on = [
+        (server.many_at_once(STREAMS, words), bare.many_at_once(STREAMS, words)) for _ in range(max(3, session.rounds // 5))
+    ]
+    gaps, bare_gaps = (
+        [_p99([1e3 * gap for answer in each for gap in _gaps(answer)]) for each in side] for side in zip(*gone_on, strict=True)
+    )
+    limit = at_most(40, "figure")
+    yield Row(f"p99 of gaps in {STREAMS} streams", "ms", tuple(gaps), "bottle and waitress alone", tuple(bare_gaps), limit)
+    lost = tuple(float(sum(words - len(answer.times_s) for answer in ours)) for ours, _ in gone_on)
+    said = (float(STREAMS * words),) * len(lost)
+    yield Row(f"words lost of {STREAMS * words}", "count", lost, "all", said, at_most(0, "figure"))
+
+
+def _first(answers: Sequence[Answer]) -> float:
+    return _p99([1e3 * answer.first_s for answer in answers])
 
 
 def _besieged(session: Session, server: Running) -> Iterator[Row]:

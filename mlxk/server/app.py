@@ -8,7 +8,6 @@ import json
 import logging
 import re
 import time
-import uuid
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -258,7 +257,7 @@ def _observed(app: Callable[..., Iterable[bytes]], counted: metrics.Metrics, pol
 
     def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         given = environ.get("HTTP_X_REQUEST_ID", "")
-        environ["mlxk.request_id"] = request_id = given if _REQUEST_ID.fullmatch(given) else str(uuid.uuid4())
+        environ["mlxk.request_id"] = request_id = given if _REQUEST_ID.fullmatch(given) else replies.new_id()
         method, path = environ["REQUEST_METHOD"], _quoted(environ["PATH_INFO"])
         environ["mlxk.asked"] = f"{method} {path}"
         began = time.monotonic()

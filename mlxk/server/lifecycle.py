@@ -9,7 +9,6 @@ import resource
 import signal
 import socket
 import time
-import uuid
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from operator import attrgetter
@@ -78,6 +77,7 @@ class Server:
         )
         channel = type("Channel", (_Channel,), {"parser_class": bodies.parser_class(bodies.Budget())})
         self._waitress.channel_class = channel
+        self._waitress.handle_accept = self._accept
 
     def take_signals(self) -> None:
         """Let signals end it, and the death of its parent, as of a terminal that is closed; from the main thread only.
@@ -119,6 +119,13 @@ class Server:
         self._wait(_CANCEL_S, lambda: False)
         self._waitress.task_dispatcher.shutdown(timeout=_CANCEL_S)  # its threads wake the loop, which must still be there
         wasyncore.close_all(self._map)
+
+    def _accept(self) -> None:
+        """All who come at the same time: waitress takes one in each turn, and a turn looks at every connection there is."""
+        known = -1
+        while known < len(self._map) < self._waitress.adj.connection_limit:
+            known = len(self._map)
+            type(self._waitress).handle_accept(self._waitress)
 
     def _wait(self, most_s: float, enough: Callable[[], bool]) -> None:
         deadline = time.monotonic() + most_s
@@ -169,7 +176,7 @@ class _JsonErrorTask(ErrorTask):  # type: ignore[misc]
         self.status = f"{refused.code} {refused.reason}"
         self.response_headers += [
             ("Content-Type", "application/json"),
-            ("X-Request-Id", str(uuid.uuid4())),
+            ("X-Request-Id", replies.new_id()),
             ("Connection", "close"),
             *((("Retry-After", "1"),) if refused.code == 503 else ()),
         ]

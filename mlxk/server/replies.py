@@ -5,8 +5,8 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import json
+import os
 import time
-import uuid
 from abc import ABC, abstractmethod
 from collections import defaultdict
 from collections.abc import Sequence
@@ -43,6 +43,11 @@ _STATUS: tuple[tuple[type[MlxkError], int], ...] = (
 
 _MODALITIES: dict[str, Modality] = {"text-generation": "text", "vision": "vision", "audio": "audio"}
 """The capabilities that depend on what is installed."""
+
+
+def new_id() -> str:
+    """One that no other request or answer has."""
+    return os.urandom(16).hex()
 
 
 def status(error: MlxkError) -> int:
@@ -100,7 +105,7 @@ class Shape(ABC):
 
     def __init__(self, model: str, *, logprobs: bool) -> None:
         self.model = model
-        self.id = f"{self.prefix}-{uuid.uuid4().hex}"
+        self.id = f"{self.prefix}-{new_id()}"
         self.created = int(time.time())
         self._logprobs = logprobs
 

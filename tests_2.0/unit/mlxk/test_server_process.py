@@ -76,6 +76,18 @@ def test_variables_stand_for_options_that_are_not_given_and_every_line_of_the_lo
     assert "own-key" not in log
 
 
+def test_what_lies_beside_the_command_is_not_taken_for_a_module(tmp_path):
+    """As the script bottle.py does, wherever Bottle is installed, and as anything may in a folder of commands."""
+    command = tmp_path / "mlxk"
+    command.write_text("import sys\nfrom mlxk.cli import main\nsys.exit(main())\n", encoding="utf-8")
+    (tmp_path / "bottle.py").write_text("raise SystemExit('taken')", encoding="utf-8")
+    asked = subprocess.run(
+        [sys.executable, command, "serve", "--help"], capture_output=True, text=True, timeout=PATIENCE_S, check=False
+    )
+
+    assert (asked.returncode, asked.stderr) == (0, "")
+
+
 @pytest.mark.parametrize(("variable", "value"), [("MLXK2_PORT", "many"), ("MLXK2_LOG_LEVEL", "loud"), ("MLXK2_MAX_TOKENS", "0")])
 def test_a_variable_that_is_wrong_is_named_by_its_option(tmp_path, variable, value):
     with serving(home=tmp_path, **{variable: value}) as server:
