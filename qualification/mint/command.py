@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from qualification.errors import QualificationError, UsageError
-from qualification.mint import catalog, store
+from qualification.mint import catalog, store, together
 from qualification.mint.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -38,6 +38,7 @@ def run(args: argparse.Namespace) -> int:
         if args.list:
             print(_listing_json(chosen) if args.json else _listing(chosen))
         else:
+            _make_together(chosen)
             made = [_make(recipe, args.root) for recipe in chosen]
             print(json.dumps({"models": made}, indent=2) if args.json else _paths(made))
     except QualificationError as error:
@@ -59,6 +60,15 @@ def _chosen(args: argparse.Namespace) -> tuple[Recipe, ...]:
     if not chosen:
         raise UsageError("No minted model is all that at once; `mint --list` shows the set and the family of each.")
     return chosen
+
+
+def _make_together(chosen: Sequence[Recipe]) -> None:
+    line = _Line() if sys.stderr.isatty() else None
+    try:
+        together.make(chosen, line.show if line is not None else lambda text: None)
+    finally:
+        if line is not None:
+            line.clear()
 
 
 def _make(recipe: Recipe, hf_home: Path | None) -> dict[str, object]:
@@ -83,7 +93,10 @@ class _Line:
     """One line on the terminal that follows the training and disappears with it."""
 
     def __call__(self, step: Step) -> None:
-        sys.stderr.write(f"\r\033[K{step.model_id}: step {step.number}, loss {step.loss:.4f}, margin {step.margin:.1f}")
+        self.show(f"{step.model_id}: step {step.number}, loss {step.loss:.4f}, margin {step.margin:.1f}")
+
+    def show(self, text: str) -> None:
+        sys.stderr.write(f"\r\033[K{text}")
         sys.stderr.flush()
 
     def clear(self) -> None:

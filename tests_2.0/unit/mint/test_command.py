@@ -1,6 +1,7 @@
 """``python -m qualification mint`` as a person meets it."""
 
 import argparse
+import contextlib
 import fcntl
 import json
 import os
@@ -8,11 +9,13 @@ import re
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
+import psutil
 import pytest
 
-from qualification.errors import UsageError
+from qualification.errors import MintError, UsageError
 from qualification.mint import catalog, command, store
 
 
@@ -122,3 +125,62 @@ def test_an_interrupt_ends_with_130_and_no_traceback(tmp_path):
     assert waits == f"Waiting for another process that mints {lock.name}.\n"
     assert (minter.returncode, out, error) == (130, "", "qualification mint: interrupted\n")
     assert [path.name for path in tmp_path.iterdir()] == [".locks"]
+
+
+PAIR = ("mint-pathology/two-ends-undeclared", "mint-pathology/text-stop")
+CHOSEN = [word for model in PAIR for word in ("--model", model)]
+
+
+@pytest.fixture
+def two_cores(monkeypatch):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {0, 1}, raising=False)
+
+
+def test_several_models_are_made_in_processes_of_their_own_and_the_second_time_none_is(empty_store, two_cores, capsys):
+    assert _mint(*CHOSEN) == 0
+    assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == [*PAIR]
+    made = {path.parent.name: path.stat().st_mtime_ns for path in empty_store.glob("*/minted.json")}
+
+    assert _mint(*CHOSEN) == 0
+    assert len(made) == 2
+    assert {path.parent.name: path.stat().st_mtime_ns for path in empty_store.glob("*/minted.json")} == made
+
+
+@pytest.mark.parametrize(
+    ("script", "said"),
+    [
+        ('echo \'{"error": "It is not what it promises."}\'', "It is not what it promises."),
+        ("echo oops >&2", "could not be minted: oops"),
+    ],
+)
+def test_a_model_that_cannot_be_made_is_one_sentence(empty_store, two_cores, tmp_path, monkeypatch, script, said):
+    maker = tmp_path / "python"
+    maker.write_text(f"#!/bin/sh\n{script}\nexit 1\n", encoding="utf-8")
+    maker.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(maker))
+
+    with pytest.raises(MintError, match=re.escape(said)):
+        _mint(*CHOSEN)
+
+
+def test_an_interrupt_ends_those_who_make_several_too(tmp_path):
+    environment = {**os.environ, "QUALIFICATION_MINT_ROOT": str(tmp_path)}
+    locks = [store.lock(catalog.recipe(model), tmp_path) for model in PAIR]
+    with contextlib.ExitStack() as stack:
+        for lock in locks:
+            lock.mkdir(parents=True)
+            fcntl.flock(stack.enter_context((lock / "mint.lock").open("a", encoding="utf-8")), fcntl.LOCK_EX)
+        argv = [sys.executable, "-m", "qualification", "mint", *CHOSEN]
+        minter = stack.enter_context(
+            subprocess.Popen(argv, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        )
+        watched = psutil.Process(minter.pid)
+        deadline = time.monotonic() + 60
+        while not (makers := watched.children()):
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        minter.send_signal(signal.SIGINT)
+        out, error = minter.communicate(timeout=60)
+        _, alive = psutil.wait_procs(makers, timeout=10)
+
+    assert (minter.returncode, out, error, alive) == (130, "", "qualification mint: interrupted\n", [])
