@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor, as_completed
 
@@ -25,17 +26,16 @@ def make(recipes: Iterable[Recipe], tell: Callable[[str], None]) -> None:
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     if min(len(missing), cores) < 2:
         return
-    running: list[subprocess.Popen[str]] = []
+    makers = _Makers()
     with ThreadPoolExecutor(min(len(missing), cores)) as threads:
-        makers = [threads.submit(_make, recipe.model_id, running) for recipe in missing]
         try:
-            for count, maker in enumerate(as_completed(makers), start=1):
-                maker.result()
+            ends = [threads.submit(makers.make, recipe.model_id) for recipe in missing]
+            for count, end in enumerate(as_completed(ends), start=1):
+                end.result()
                 tell(f"{count} of {len(missing)} models are minted")
         finally:  # also where a person interrupts
             threads.shutdown(wait=False, cancel_futures=True)
-            for process in running:
-                process.terminate()
+            makers.stop()
 
 
 def _cost(recipe: Recipe) -> tuple[int, bool, int]:
@@ -43,13 +43,33 @@ def _cost(recipe: Recipe) -> tuple[int, bool, int]:
     return {"audio": 2, "vision": 1, "text": 0}[recipe.modality], recipe.quantization is not None, recipe.size_bytes
 
 
-def _make(model_id: str, running: list[subprocess.Popen[str]]) -> None:
-    argv = [sys.executable, "-m", "qualification", "mint", "--model", model_id, "--json"]
-    with subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-        running.append(process)
-        out, complaint = process.communicate(timeout=_TIMEOUT_S)
-    if process.returncode != 0:
-        raise MintError(_reason(out) or f"{model_id} could not be minted: {' '.join(complaint.split()[-30:])}")
+class _Makers:
+    """The processes that make models; none begins once they were stopped."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._running: set[subprocess.Popen[str]] = set()
+        self._stopped = False
+
+    def make(self, model_id: str) -> None:
+        argv = [sys.executable, "-m", "qualification", "mint", "--model", model_id, "--json"]
+        with self._lock:
+            if self._stopped:
+                return
+            process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+            self._running.add(process)
+        with process:
+            out, complaint = process.communicate(timeout=_TIMEOUT_S)
+        with self._lock:
+            self._running.remove(process)
+        if process.returncode != 0:
+            raise MintError(_reason(out) or f"{model_id} could not be minted: {' '.join(complaint.split()[-30:])}")
+
+    def stop(self) -> None:
+        with self._lock:
+            self._stopped = True
+            for process in self._running:
+                process.terminate()
 
 
 def _reason(out: str) -> str:
