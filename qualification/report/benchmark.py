@@ -16,15 +16,15 @@ from typing import Any
 
 from qualification import bundle
 from qualification.errors import QualificationError, UsageError
-from qualification.report import history, memplot, summary
+from qualification.report import history, keeping, memplot, summary
 from qualification.report.markdown import text
 from qualification.report.summary import ModelRow
 
-_REPORTS = Path("benchmarks/reports")
 _SHORTEST_S = 0.5
 """A shorter test says nothing of a model, and is left out of statistics."""
 _SLOWER, _FASTER = 0.05, -0.01
 _LITTLE_FREE_GB = 5
+_TINY_GB = 0.1
 _CATEGORIES = ((20, float("inf"), "Large (≥ 20 GB)"), (10, 20, "Medium (10–20 GB)"), (0, 10, "Small (< 10 GB)"))
 _BUSY_GPU, _COLD_ROWS, _BUSY_ROWS = 50, 15, 10
 
@@ -62,7 +62,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="generate_benchmark_report", description="Write a benchmark report in Markdown.")
-    parser.add_argument("input", type=Path, nargs="?", help="JSONL, or a bundle (default: the newest file in benchmarks/reports)")
+    parser.add_argument("input", type=Path, nargs="?", help="JSONL, or a bundle (default: the last file in benchmarks/reports)")
     parser.add_argument("--compare", type=Path, metavar="OLD", help="an earlier file of records")
     parser.add_argument("--output", type=Path, metavar="FILE", help="default: BENCHMARK-v1.1-VERSION-DATE.md beside the input")
     parser.add_argument(
@@ -73,10 +73,9 @@ def _parser() -> argparse.ArgumentParser:
 
 def _read(arguments: argparse.Namespace) -> Inputs:
     if arguments.input is None:
-        found = sorted(_REPORTS.glob("*.jsonl"), key=lambda path: (path.stat().st_mtime, path.name))
-        found = [path for path in found if not is_memory(path)]
+        found = [path for path in sorted(keeping.FOLDER.glob("*.jsonl")) if not is_memory(path)]
         if not found:
-            raise UsageError(f"there is no report in {_REPORTS}; name a file")
+            raise UsageError(f"there is no report in {keeping.FOLDER}; name a file")
         arguments.input = found[-1]
     if arguments.input.is_file() and is_memory(arguments.input):
         raise UsageError(f"{arguments.input} holds samples of memory and no records; give it with --memory")
@@ -348,7 +347,9 @@ def _range(values: tuple[float, float]) -> str:
 
 
 def _size(size_gb: float | None) -> str:
-    return "unknown" if size_gb is None else f"{size_gb:.1f} GB"
+    if size_gb is None:
+        return "unknown"
+    return f"{size_gb:.1f} GB" if size_gb >= _TINY_GB else f"{1000 * size_gb:.1f} MB"
 
 
 def _counted(records: Iterable[_Record]) -> list[_Record]:

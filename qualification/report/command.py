@@ -11,7 +11,21 @@ from pathlib import Path
 
 from qualification import bundle
 from qualification.errors import BundleError, UsageError
-from qualification.report import ctrf, derived, diff, history, html, intoto, junit, markdown, merge, migrate, summary, terminal
+from qualification.report import (
+    ctrf,
+    derived,
+    diff,
+    history,
+    html,
+    intoto,
+    junit,
+    keeping,
+    markdown,
+    merge,
+    migrate,
+    summary,
+    terminal,
+)
 from qualification.report import run as runs
 from qualification.report.run import Run
 from qualification.report.spread import Spread
@@ -53,6 +67,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     verifying.add_argument("bundle", type=Path)
     verifying.add_argument("--seal", metavar="SHA256", help="the manifest must have this hash, such as a release's tag quotes")
     verifying.set_defaults(report_action=_verify)
+
+    keeping_ = actions.add_parser(
+        "keep", help="add the model tests of a run to the history of records, one file a day and version"
+    )
+    keeping_.add_argument("source", type=Path, metavar="FILE", help="what --report-output wrote, or a bundle")
+    keeping_.add_argument("--into", type=Path, default=keeping.FOLDER, metavar="FOLDER", help=f"default: {keeping.FOLDER}")
+    keeping_.set_defaults(report_action=_keep)
 
     exporting = actions.add_parser("export", help="a bundle in another form")
     exporting.add_argument("bundle", type=Path)
@@ -145,6 +166,17 @@ def _merge(arguments: argparse.Namespace) -> int:
     seal = derived.write(merged, run)
     print(terminal.render(run.plan, run.verdict, os.path.relpath(merged.index), seal))
     return run.verdict.exit_code
+
+
+def _keep(arguments: argparse.Namespace) -> int:
+    if (arguments.source / "plan.json").is_file():
+        _judged(arguments.source)
+    try:
+        target, added = keeping.keep(arguments.source, arguments.into)
+    except OSError as error:
+        raise UsageError(f"{error.filename} cannot be written: {error.strerror}") from error
+    print(f"{target}: {added} records added")
+    return 0
 
 
 def _verify(arguments: argparse.Namespace) -> int:

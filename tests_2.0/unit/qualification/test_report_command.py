@@ -47,6 +47,54 @@ def test_validate_counts_each_file_and_names_each_wrong_line(old: Path, capsys: 
     assert lines[4] == f"{old.with_name('none.jsonl')} cannot be read: No such file or directory"
 
 
+def _told(number: int, **changes: Any) -> dict[str, Any]:
+    return {**OLD, "test": f"test_a.py::test_{number}", "model": {"id": "org/a"}, **changes}
+
+
+def _written(path: Path, *lines: dict[str, Any]) -> Path:
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+    return path
+
+
+def test_keep_adds_the_tests_on_models_to_the_file_of_their_day_and_version(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first = _written(tmp_path / "first.jsonl", _told(1), {**OLD, "test": "test_b.py::test_without_a_model"})
+    second = _written(tmp_path / "second.jsonl", _told(2, timestamp="2025-11-16T23:59:59Z"))
+    kept = tmp_path / "kept" / "2025-11-16-v2.0.3.jsonl"
+
+    assert main(["report", "keep", str(first), "--into", str(kept.parent)]) == 0
+    once = kept.read_bytes()
+    assert main(["report", "keep", str(second), "--into", str(kept.parent)]) == 0
+
+    assert [json.loads(line)["test"] for line in kept.read_bytes().splitlines()] == ["test_a.py::test_1", "test_a.py::test_2"]
+    assert kept.read_bytes().startswith(once)
+    assert json.loads(once) == _told(1)
+    assert capsys.readouterr().out == f"{kept}: 1 records added\n" * 2
+
+
+@pytest.mark.parametrize(
+    ("lines", "said"),
+    [
+        ([_told(1)], "has test_a.py::test_1 of 2025-11-16T10:30:00+01:00 already; a run is kept once"),
+        ([OLD], "holds no record of a test on a model"),
+        ([_told(2), _told(3, mlx_knife_version="2.0.4")], "holds records of 2.0.3 and 2.0.4"),
+        ([_told(2, outcome="lost")], ":1: outcome: 'lost' is not one of"),
+    ],
+    ids=["again", "no model", "two versions", "invalid"],
+)
+def test_keep_changes_nothing_where_it_refuses(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], lines: list[dict[str, Any]], said: str
+) -> None:
+    kept = _written(tmp_path / "2025-11-16-v2.0.3.jsonl", _told(1))
+    before = kept.read_bytes()
+
+    code = main(["report", "keep", str(_written(tmp_path / "new.jsonl", *lines)), "--into", str(tmp_path)])
+
+    assert (code, kept.read_bytes()) == (2, before)
+    assert said in capsys.readouterr().err
+
+
 def test_validate_is_content_with_a_valid_file(old: Path) -> None:
     assert main(["report", "validate", str(old)]) == 0
 

@@ -1,4 +1,4 @@
-"""The bundle of a real run that is kept in ``reports/example/``: it verifies, and its records say what the schema promises."""
+"""What is kept of real runs, a bundle and a history: both are valid, and their records say what the schema promises."""
 
 from __future__ import annotations
 
@@ -10,9 +10,13 @@ import pytest
 
 from qualification import records, schemas
 from qualification.bundle import Bundle
+from qualification.plugin import measuring
+from qualification.report import history
 from qualification.verify import verify
 
-EXAMPLE = Bundle(Path(__file__).parents[3] / "reports" / "example")
+ROOT = Path(__file__).parents[3]
+EXAMPLE = Bundle(ROOT / "reports" / "example")
+KEPT = sorted((ROOT / "benchmarks" / "reports").glob("*.jsonl"))
 
 
 @pytest.fixture(scope="module")
@@ -59,3 +63,25 @@ def test_the_example_is_small_and_was_made_by_no_one_in_particular() -> None:
     assert sum(path.stat().st_size for path in files) < 1_500_000
     assert [path.name for path in files if b"/root/" in path.read_bytes() or b"/home/" in path.read_bytes()] == []
     assert json.loads(EXAMPLE.verdict.read_text(encoding="utf-8"))["matrix"] == "smoke"
+
+
+@pytest.mark.parametrize("path", KEPT, ids=lambda path: path.name)
+def test_the_history_is_valid_and_named_for_its_day_and_version(path: Path) -> None:
+    checked = history.check(path)
+
+    assert (checked.errors, len(checked.records)) == ((), checked.lines)
+    days = max(record["timestamp"] for record in checked.records)[:10]
+    assert {f"{days}-v{record['mlx_knife_version']}.jsonl" for record in checked.records} == {path.name}
+
+
+@pytest.mark.parametrize("path", KEPT[-1:], ids=lambda path: path.name)
+def test_every_record_of_a_test_on_a_model_is_measured_or_says_why_not(path: Path) -> None:
+    on_models = [record for record in history.read(path) if "model" in record and record["outcome"] == "passed"]
+    measured = [record for record in on_models if "unmeasured" not in record["metadata"]]
+
+    assert {record["metadata"]["inference_modality"] for record in measured} <= {"text", "vision", "audio"}
+    assert len(measured) > len(on_models) / 3
+    for record in on_models:
+        told = {**record, "inference_modality": record["metadata"]["inference_modality"]}
+        assert measuring.lacking(told, [], excused=record not in measured) == "", record["test"]
+        assert {"system", "system_health"} <= record.keys(), record["test"]
