@@ -21,6 +21,12 @@ def hf_home() -> Path:
     return Path(explicit).expanduser().absolute() if explicit else _cache_home() / "huggingface"
 
 
+def copied_hf_home() -> Path:
+    """Whose models tests copy: ``$MLXK2_USER_HF_HOME``, else the user's."""
+    explicit = os.environ.get("MLXK2_USER_HF_HOME")
+    return Path(explicit).expanduser().absolute() if explicit else hf_home()
+
+
 def scratch() -> Path:
     """Where this process puts temporary files: in a cell, a directory of its own."""
     return Path(os.environ.get("TMPDIR") or tempfile.gettempdir())

@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+import subprocess
+import sys
 import tempfile
 import time
 import uuid
@@ -27,6 +29,16 @@ SIGNATURE = ".mlxk2_test_cache_signature"
 MAGIC = "MLXK2_ISOLATED_TEST_CACHE_V1"
 _VOLUME_FOLDER = ".mlxk2_test_isolation"
 _WEIGHTS = frozenset({".safetensors", ".bin", ".gguf", ".npz"})
+_FETCH_LIMIT_S = 600
+_FETCH = """
+import glob, sys
+from huggingface_hub import HfApi, snapshot_download
+name, count, weights = sys.argv[1], int(sys.argv[2]), tuple(sys.argv[3].split())
+files = sorted((file.size, file.rfilename) for file in HfApi().model_info(name, files_metadata=True).siblings)
+small = [path for _, path in files if path.endswith((".json", ".txt", ".model", ".jinja"))]
+shards = [path for _, path in files if path.endswith(weights)][:count]
+snapshot_download(name, allow_patterns=[glob.escape(path) for path in small + shards])
+"""
 _SENTINEL_CONFIG = '{"model_type": "test_sentinel", "test_cache": true}'
 _SENTINEL_COMMIT = "test" * 10
 
@@ -85,6 +97,40 @@ class IsolatedCache:
         if free - needed < _whole_number("MLXK2_MIN_FREE_MB", 512) << 20:
             raise IsolationError(f"{folder.name} has {needed:,} bytes, and {free:,} are free at {self.hub}.")
         return target, copy_tree(folder, target, wanted.__contains__)
+
+    def fetch_subset(self, name: str) -> Path:
+        """Fetch from the Hub what ``copy_subset`` would copy, and return its folder. Raises IsolationError.
+
+        By a process of its own: the client keeps what it was told about caches when it was imported.
+        """
+        variables = {key: value for key, value in self.environment().items() if key != "HF_HUB_OFFLINE"}
+        command = [sys.executable, "-c", _FETCH, name, str(_whole_number("MLXK2_SUBSET_COUNT", 1)), " ".join(_WEIGHTS)]
+        done = subprocess.run(command, env=variables, capture_output=True, text=True, timeout=_FETCH_LIMIT_S, check=False)
+        if done.returncode:
+            raise IsolationError(f"{name} cannot be fetched: {done.stderr.strip().rpartition(chr(10))[2]}")
+        return self.hub / f"models--{name.replace('/', '--')}"
+
+    def of_user(self, name: str) -> Path:
+        """The snapshot of a copy of one of the user's models, all of it or, as the variables say, a part.
+
+        Where the user has none of that name, and ``MLXK2_BOOTSTRAP_INDEX`` is 1, a part comes from the Hub.
+        Raises IsolationError.
+        """
+        variables = settings.whole()
+        theirs = guard.hub_of({"HF_HOME": variables["MLXK2_USER_HF_HOME"]}) / f"models--{name.replace('/', '--')}"
+        if theirs.is_dir():
+            folder, _ = self.copy_subset(theirs) if copies_in_part() else self.copy_model(theirs)
+        elif variables.get("MLXK2_BOOTSTRAP_INDEX") == "1":
+            folder = self.fetch_subset(name)
+        else:
+            raise IsolationError(f"There is no {theirs}. Pull it, or set MLXK2_BOOTSTRAP_INDEX=1 to fetch a part of it.")
+        return _current_snapshot(folder)
+
+
+def copies_in_part() -> bool:
+    """Whether a part of the user's models is enough, which MLXK2_COPY_STRATEGY or the number of shards says."""
+    variables = settings.whole()
+    return variables.get("MLXK2_COPY_STRATEGY") == "index_subset" or "MLXK2_SUBSET_COUNT" in variables
 
 
 def _current_snapshot(folder: Path) -> Path:
@@ -153,13 +199,13 @@ def pytest_configure(config: pytest.Config) -> None:
     guard.protect(guard.hub_of({"HOME": str(Path.home())}))
     cell = config.stash[CELL]
     if cell is None or (cell.model and cell.model.origin != "minted"):
-        guard.protect(guard.hub_of(settings.whole()))
+        guard.protect(guard.hub_of(settings.whole()), settings.copied_hf_home() / "hub")
 
 
 @pytest.fixture
 def isolated_cache() -> Iterator[IsolatedCache]:
     """An empty cache of this test's own, which HF_HOME names; no child may use the user's. Deleted after a check."""
-    user_home = settings.hf_home()
+    user_home = settings.copied_hf_home()
     before = settings.whole()
     cache = create(near=user_home)
     with pytest.MonkeyPatch.context() as patch, guard.no_child_sees_it():

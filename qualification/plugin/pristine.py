@@ -20,7 +20,7 @@ class Pristine:
     """From its making to the end of the session."""
 
     def __init__(self) -> None:
-        hubs = {guard.hub_of({"HOME": str(Path.home())}), guard.hub_of(settings.whole())}
+        hubs = {guard.hub_of({"HOME": str(Path.home())}), guard.hub_of(settings.whole()), settings.copied_hf_home() / "hub"}
         self._before = {hub: caches.fingerprint(hub) for hub in sorted(hubs)}
         self._changed: list[str] = []
 
