@@ -77,6 +77,15 @@ def test_a_shipped_matrix_loads(path: Path) -> None:
     assert matrix.load(path).groups
 
 
+@pytest.mark.parametrize(("name", "left_out"), [("release", {"browser"}), ("nightly", set())])
+def test_what_lies_among_the_tests_is_examined(name: str, left_out: set[str]) -> None:
+    tests = PROJECT / "tests_2.0"
+    examined = [PROJECT / path for group in matrix.load(PROJECT / "matrices" / f"{name}.yaml").groups for path in group.tests]
+    forgotten = [module for module in tests.rglob("test_*.py") if not any(map(module.is_relative_to, examined))]
+
+    assert {module.relative_to(tests).parts[0] for module in forgotten} == left_out
+
+
 @pytest.mark.parametrize(
     ("right", "wrong", "refusal"),
     [
