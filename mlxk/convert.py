@@ -148,13 +148,16 @@ def check_quantizable(model: Model) -> Literal["text", "vision"]:
     )
 
 
-def check_smaller(source: Model, folder: Path, group_size: int) -> None:
-    """The libraries leave out, without a word, every layer that cannot be divided into groups. Raises ConversionFailed."""
+def check_smaller(source: Model, folder: Path, group_size: int) -> int:
+    """How many bytes the weights have now. The libraries leave out, without a word, every layer that cannot be divided into
+    groups, and vision's own layers. Raises ConversionFailed where nothing was left to do.
+    """
     made = sum(path.stat().st_size for path in folder.glob("*.safetensors"))
     if made >= source.weights_bytes:
         raise ConversionFailed(
             f"Nothing became smaller: the layers of {source.name} cannot be divided into groups of {group_size}."
         )
+    return made
 
 
 def failed(error: Exception, target: Path) -> MlxkError:

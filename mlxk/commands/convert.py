@@ -8,7 +8,7 @@ import io
 from pathlib import Path
 from typing import Any
 
-from mlxk import clone, convert
+from mlxk import clone, convert, views
 from mlxk.errors import HealthCheckFailed, InvalidArgument, WorkspaceModel
 from mlxk.library import Library, Model
 from mlxk.output import Result, plain
@@ -61,8 +61,9 @@ def _quantize(source: Model, folder: Path, arguments: argparse.Namespace) -> str
             quantize(source.snapshot.path, folder, modality, arguments.quantize, arguments.q_group_size)
         except Exception as error:
             raise convert.failed(error, folder) from error
-    convert.check_smaller(source, folder, arguments.q_group_size)
-    return f"{arguments.quantize} bits in groups of {arguments.q_group_size}"
+    made = convert.check_smaller(source, folder, arguments.q_group_size)
+    sizes = f"{views.size(made)} of weights instead of {views.size(source.weights_bytes)}"
+    return f"{arguments.quantize} bits in groups of {arguments.q_group_size}, {sizes}"
 
 
 def _bits(arguments: argparse.Namespace) -> dict[str, Any]:

@@ -11,7 +11,9 @@ import pytest
 from mlxk import convert
 from mlxk.errors import ConversionFailed
 from mlxk.library import Library
+from qualification import caches
 from qualification.mint import store
+from qualification.mint.pictures import Picture, draw
 
 INDEX = "model.safetensors.index.json"
 FIRST, SECOND = "model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"
@@ -139,15 +141,33 @@ def test_a_quantized_model_is_smaller_and_runs(person, minted, tmp_path):
     out, err = first.communicate(timeout=100)
     data = json.loads(out)["data"]
     config = json.loads((target / "config.json").read_bytes())
-    command = [sys.executable, "-m", "mlxk", "run", str(target), "What color is the sky?", "--max-tokens", "8"]
+    command = [sys.executable, "-m", "mlxk", "run", str(target), "What color is the sky?", "--temperature", "0"]
     run = subprocess.run(command, env=person.environment(), capture_output=True, text=True, timeout=100, check=False)
     again = person.run("convert", str(target), str(tmp_path / "smaller"), "--quantize", "4", "--json")
 
     assert (first.returncode, err, data["bits"], data["health_status"]) == (0, "", 8, "healthy")
     assert (config["quantization"]["bits"], config["quantization"]["group_size"]) == (8, 32)
     assert sum(path.stat().st_size for path in target.glob("*.safetensors")) < 0.8 * (minted / "model.safetensors").stat().st_size
-    assert (run.returncode, bool(run.stdout.strip())) == (0, True)
+    assert (run.returncode, run.stdout) == (0, "The sky is blue.\n")
     assert (again.code, again.error["type"]) == (4, "not_convertible")
+
+
+def test_a_quantized_model_with_eyes_sees_what_it_saw(person, tmp_path):
+    found = store.ensure(["mint/qwen2-vl-tiny"])[0]
+    draw(Picture("red", "circle")).save(tmp_path / "red.png")
+    before = caches.fingerprint(found.folder)
+    target = tmp_path / "small"
+    converting = person.start("convert", str(found.snapshot), str(target), "--quantize", "4", "--json")
+    out, err = converting.communicate(timeout=100)
+    looking = person.start("run", str(target), "Describe the image.", "--image", str(tmp_path / "red.png"), "--temperature", "0")
+    said, _ = looking.communicate(timeout=100)
+
+    assert (converting.returncode, err) == (0, "")
+    assert caches.changes(before, caches.fingerprint(found.folder)) == ()
+    sizes = [sum(path.stat().st_size for path in folder.glob("*.safetensors")) / 1000 for folder in (target, found.snapshot)]
+    assert "{:.1f}KB of weights instead of {:.1f}KB".format(*sizes) in json.loads(out)["data"]["message"]
+    assert json.loads((target / "config.json").read_bytes())["quantization"]["bits"] == 4
+    assert said.strip() == "A red circle on white."
 
 
 def test_weights_that_did_not_become_smaller_were_not_quantized(person, model):
