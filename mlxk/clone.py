@@ -20,7 +20,7 @@ from typing import IO
 from mlxk import __version__, content_hash, copying
 from mlxk.errors import CloneFailed, InvalidTarget, LocksPresent, PermissionDenied
 from mlxk.fetch import Plan
-from mlxk.files import write_whole
+from mlxk.files import try_lock, write_whole
 from mlxk.hub import RemoteFile
 from mlxk.workspace import SENTINEL
 
@@ -63,11 +63,9 @@ def begun(place: Path) -> Iterator[None]:
     mark = place / _MARK
     while True:
         with _opened(mark) as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
+            if not try_lock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB):
                 said = f"Another mlxk is at work on {place}. Wait until it has ended."
-                raise LocksPresent(said, lock_files=[str(mark)]) from error
+                raise LocksPresent(said, lock_files=[str(mark)])
             if not (mark.exists() and os.path.samestat(os.fstat(file.fileno()), mark.stat())):
                 continue  # whoever had it has just dropped the folder
             try:

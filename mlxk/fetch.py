@@ -6,6 +6,7 @@ step, when everything is there. Locks are those of huggingface_hub, so that both
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import shutil
@@ -19,7 +20,7 @@ from typing import IO
 
 from mlxk import cache, hashes
 from mlxk.errors import DownloadFailed, HubUnavailable, PermissionDenied
-from mlxk.files import write_whole
+from mlxk.files import try_lock, write_whole
 from mlxk.hub import Hub, Remote, RemoteFile
 
 _AT_ONCE = 8  # as the client does
@@ -28,6 +29,7 @@ _PAUSE_S = 0.5  # before the second of them; each later one waits twice as long
 LONGEST_WAIT_S = 30  # where the Hub says when to ask again
 _KEPT_FREE_BYTES = 64 << 20
 _INCOMPLETE = ".incomplete"
+_NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)
 
 Progress = Callable[[int], None]
 """Hears how many bytes have come; a negative number where some must come again."""
@@ -85,22 +87,36 @@ def carry_out(plan: Plan, source: Hub, progress: Progress = lambda count: None) 
 
     Raises DownloadFailed, AccessDenied and PermissionDenied.
     """
+    with _keeping(plan), _locked(Path(cache.model_lock(plan.hub, plan.name)), fcntl.LOCK_SH):
+        now = _now(plan)
+        (plan.repository / "blobs").mkdir(parents=True, exist_ok=True)  # not before: an rm may be at work until the lock is ours
+        _check_links(now)
+        _Fetching(now, source, progress).run()
+        folder = _show(now)
+        _clean(now)
+    return folder
+
+
+def bring(plan: Plan, source: Hub, progress: Progress = lambda count: None) -> None:
+    """Fetch the blobs that are missing, and show nothing: for a place of one's own, which need not be able to link."""
+    with _keeping(plan):
+        (plan.repository / "blobs").mkdir(parents=True, exist_ok=True)
+        _Fetching(plan, source, progress).run()
+
+
+@contextmanager
+def _keeping(plan: Plan) -> Iterator[None]:
+    """What keeps us from keeping what comes, as a sentence."""
     _check_space(plan)
     try:
-        with _locked(Path(cache.model_lock(plan.hub, plan.name)), fcntl.LOCK_SH):
-            now = _now(plan)
-            (plan.repository / "blobs").mkdir(parents=True, exist_ok=True)
-            _Fetching(now, source, progress).run()
-            folder = _show(now)
-            _clean(now)
+        yield
     except PermissionError as error:
-        raise PermissionDenied(f"{error.filename} cannot be written: {error.strerror}. Check HF_HOME and its access.") from error
+        raise PermissionDenied(f"{error.filename} cannot be written: {error.strerror}. Check your access to it.") from error
     except OSError as error:
         said = f"{error.filename or plan.repository}: {error.strerror}"
         raise DownloadFailed(
-            f"{plan.name} could not be kept: {said}. What has come is kept, and the next pull goes on with it."
+            f"{plan.name} could not be kept: {said}. What has come is kept, and the next time goes on with it."
         ) from error
-    return folder
 
 
 def _now(plan: Plan) -> Plan:
@@ -251,6 +267,21 @@ def _check_space(plan: Plan) -> None:
         )
 
 
+def _check_links(plan: Plan) -> None:
+    """Before hours of download: the cache is made of links, and not every file system has them. Raises DownloadFailed."""
+    probe = plan.repository / f"link.{os.getpid()}.new"
+    try:
+        probe.symlink_to("blobs")
+    except OSError as error:
+        if error.errno not in _NO_LINKS:
+            raise
+        raise DownloadFailed(
+            f"The file system of {plan.hub} has no symbolic links, and the cache is made of them. "
+            f"Let HF_HOME lead to another, or use `mlxk clone {plan.name}`, which needs none."
+        ) from error
+    probe.unlink()
+
+
 def _show(plan: Plan) -> Path:
     """Let the snapshot appear, whole, and the branch or tag lead to it."""
     folder = plan.repository / "snapshots" / plan.commit
@@ -350,10 +381,8 @@ def _locked(path: Path, how: int = fcntl.LOCK_EX) -> Iterator[None]:
         path.parent.mkdir(parents=True, exist_ok=True)
         file = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
         try:
-            try:
-                fcntl.flock(file, how)
-            except BlockingIOError as error:
-                raise _Busy from error
+            if not try_lock(file, how):
+                raise _Busy
             if path.exists() and os.path.samestat(os.fstat(file), path.stat()):
                 yield
                 return

@@ -13,7 +13,7 @@ from pathlib import Path
 from mlxk import cache, shared_blobs
 from mlxk.cache import Snapshot
 from mlxk.errors import CacheNotFound, DeletionFailed, LocksPresent, PermissionDenied
-from mlxk.files import read_part
+from mlxk.files import read_part, try_lock
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,11 +186,9 @@ def _holding(lock: Path) -> Iterator[None]:
     except OSError as error:
         raise PermissionDenied(f"The lock {lock} cannot be opened: {error.strerror}. Nothing was deleted.") from error
     try:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
+        if not try_lock(file, fcntl.LOCK_EX | fcntl.LOCK_NB):
             said = f"A download holds {lock}. Nothing was deleted; try again when it has ended."
-            raise LocksPresent(said, lock_files=[str(lock)]) from error
+            raise LocksPresent(said, lock_files=[str(lock)])
         yield
     finally:
         os.close(file)

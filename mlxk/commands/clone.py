@@ -36,7 +36,7 @@ def execute(arguments: argparse.Namespace) -> Result | int:
     offer = pull.offered(source, place, wanted, distrust=arguments.force_resume)
     with clone.begun(place):
         with shown(offer.plan, wanted=not (arguments.json or arguments.quiet)) as progress:
-            fetch.carry_out(offer.plan, source, progress)
+            fetch.bring(offer.plan, source, progress)
         clone.finish(offer.plan, target)
     model = None if arguments.no_health_check else library.find(str(target))
     return 0 if arguments.quiet and not arguments.json else _result(wanted, target, offer, model)

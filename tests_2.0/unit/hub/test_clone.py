@@ -20,6 +20,15 @@ NAME = "acme/tiny"
 SENTINEL = ".mlxk_workspace.json"
 
 
+def refusing(number: int):
+    """A system call that is refused with this error."""
+
+    def refuse(*arguments, **options):
+        raise OSError(number, os.strerror(number))
+
+    return refuse
+
+
 def without_sentinel(files: dict[str, bytes]) -> dict[str, bytes]:
     return {name: raw for name, raw in files.items() if name != SENTINEL}
 
@@ -169,15 +178,34 @@ def test_a_second_clone_into_the_same_folder_is_refused(local_hub, person, model
 def test_a_copy_is_a_file_of_its_own_on_any_file_system(tmp_path, monkeypatch):
     (tmp_path / "a").write_bytes(b"content")
     copying.copy(tmp_path / "a", tmp_path / "b")
-
-    def no_links(*arguments):
-        raise OSError(errno.EPERM, os.strerror(errno.EPERM))
-
-    monkeypatch.setattr(os, "link", no_links)
+    monkeypatch.setattr("os.link", refusing(errno.EPERM))
     copying.move_or_copy(tmp_path / "a", tmp_path / "c")
     (tmp_path / "a").write_bytes(b"other")
 
     assert (tmp_path / "b").read_bytes() == (tmp_path / "c").read_bytes() == b"content"
+
+
+def test_a_workspace_needs_a_file_system_neither_with_links_nor_with_locks(local_hub, person, model, tell, tmp_path, monkeypatch):
+    """As FAT has none of the first, and some network file systems none of the second."""
+    local_hub.store.import_folder(NAME, model)
+    for name, number in (("os.link", errno.EPERM), ("pathlib.Path.symlink_to", errno.EPERM), ("fcntl.flock", errno.ENOTSUP)):
+        monkeypatch.setattr(name, refusing(number))
+    data = person.run("clone", NAME, str(tmp_path / "mine"), "--json").data
+    cloned = tell(tmp_path / "mine")
+
+    assert data["health"] == "healthy"
+    assert {name: cloned[name] for name in tell(model)} == tell(model)
+    assert list(tmp_path.glob(".mlxk2_temp_*")) == []
+
+
+def test_a_cache_without_links_is_told_of_before_anything_is_downloaded(local_hub, person, model, monkeypatch):
+    local_hub.store.import_folder(NAME, model)
+    monkeypatch.setattr("pathlib.Path.symlink_to", refusing(errno.EPERM))
+    ended = person.run("pull", NAME, "--json")
+
+    assert (ended.code, ended.error["type"]) == (1, "download_failed")
+    assert "mlxk clone" in ended.error["message"]
+    assert [request for request in local_hub.requests() if "/resolve/" in request.path] == []
 
 
 def test_a_copy_never_takes_the_place_of_a_file(tmp_path):
