@@ -7,8 +7,12 @@ import json
 import signal
 import threading
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from qualification.errors import UsageError
+
+if TYPE_CHECKING:
+    from qualification.hub.server import LocalHub
 
 DESCRIPTION = """\
 Serve a model hub on 127.0.0.1, for HF_ENDPOINT to name. What it holds stays in --root.
@@ -37,33 +41,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    from qualification.hub.faults import Fault  # noqa: PLC0415 - bottle and waitress are no part of the runner's environment
-    from qualification.hub.server import LocalHub  # noqa: PLC0415
-    from qualification.hub.store import Missing  # noqa: PLC0415
+    from qualification.hub.server import LocalHub  # noqa: PLC0415 - bottle and waitress are no part of the runner's environment
 
     try:
         hub = LocalHub(arguments.root.absolute(), arguments.port)
-    except OSError as error:
-        raise UsageError(f"127.0.0.1:{arguments.port} or {arguments.root} cannot be used: {error.strerror}") from error
-    for wanted in arguments.imports:
-        name, _, folder = wanted.partition("=")
-        if name.count("/") != 1 or not Path(folder).is_dir():
-            raise UsageError(f"--import {wanted}: write org/name=FOLDER, with a folder that is there")
-        hub.store.import_folder(name, Path(folder))
-    try:
-        for text in arguments.fault:
-            hub.fail(Fault.parse(json.loads(text)))
-        for state, value in (("private", True), ("gated", "manual"), ("disabled", True)):
-            for name in getattr(arguments, state):
-                hub.store.change(name, **{state: value})
-    except (ValueError, TypeError) as error:
-        raise UsageError(f"--fault: {error}") from error
-    except Missing as error:
-        raise UsageError(f"{error}: import it first") from error
+    except (OSError, OverflowError) as error:
+        said = error.strerror if isinstance(error, OSError) else error
+        raise UsageError(f"127.0.0.1:{arguments.port} or {arguments.root} cannot be used: {said}") from error
     stopped = threading.Event()
     signal.signal(signal.SIGTERM, lambda number, frame: stopped.set())
-    hub.start()
     try:
+        _prepare(hub, arguments)
+        hub.start()
         print(f"{hub.url} serves {len(hub.store.names())} repositories of {arguments.root}; Ctrl-C stops it", flush=True)
         stopped.wait()
     except KeyboardInterrupt:
@@ -71,3 +60,26 @@ def run(arguments: argparse.Namespace) -> int:
     finally:
         hub.stop()
     return 0
+
+
+def _prepare(hub: LocalHub, arguments: argparse.Namespace) -> None:
+    """Publish, restrict, and make it fail, as told. Raises UsageError."""
+    from qualification.hub.faults import Fault  # noqa: PLC0415 - see above
+    from qualification.hub.store import Missing  # noqa: PLC0415
+
+    for wanted in arguments.imports:
+        name, _, folder = wanted.partition("=")
+        if not hub.store.can_be_called(name) or not Path(folder).is_dir():
+            raise UsageError(f"--import {wanted}: write org/name=FOLDER, with a folder that is there")
+        hub.store.import_folder(name, Path(folder))
+    for state, value in (("private", True), ("gated", "manual"), ("disabled", True)):
+        for name in getattr(arguments, state):
+            try:
+                hub.store.change(name, **{state: value})
+            except Missing as error:
+                raise UsageError(f"--{state} {name}: {error}; import it first") from error
+    for text in arguments.fault:
+        try:
+            hub.fail(Fault.parse(json.loads(text)))
+        except ValueError as error:
+            raise UsageError(f"--fault {text}: {error}") from error

@@ -17,6 +17,7 @@ Application = Callable[[Environ, Any], Iterable[bytes]]
 
 _PIECE_BYTES = 16 << 10
 _FOR_EVER = 1 << 62
+_NUMBERS = ("times", "at_byte", "status", "bytes_per_s")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,11 +47,13 @@ class Fault:
     link: str | None = None
 
     @classmethod
-    def parse(cls, document: dict[str, Any]) -> Fault:
+    def parse(cls, document: Any) -> Fault:
         """Raises ValueError with a sentence."""
-        unknown = set(document) - set(cls.__slots__)
-        if unknown or document.get("kind") not in get_args(Kind):
+        if not isinstance(document, dict) or set(document) - set(cls.__slots__) or document.get("kind") not in get_args(Kind):
             raise ValueError(f"a fault has a kind ({', '.join(get_args(Kind))}) and of {', '.join(cls.__slots__)} what it needs")
+        for name, value in document.items():
+            if type(value) not in ((int, float) if name == "seconds" else (int,) if name in _NUMBERS else (str,)):
+                raise ValueError(f"{name} cannot be {value!r}")
         return cls(**document)
 
 
@@ -196,7 +199,7 @@ class FaultLayer:
         elif environ["REQUEST_METHOD"] == "POST":
             try:
                 self.add(Fault.parse(json.loads(raw)))
-            except (ValueError, TypeError) as error:
+            except ValueError as error:
                 status, answer = "400 Bad Request", {"error": str(error)}
         with self._lock:
             answer["faults"] = [asdict(fault) for fault in self._faults if fault.times > 0]

@@ -311,8 +311,12 @@ class Store:
     def _parts(self, sha256: str) -> Path:
         return self.root / "parts" / self.object(sha256).name
 
+    def can_be_called(self, name: str) -> bool:
+        """Whether a repository can have this name."""
+        return name.count("/") == 1 and not any(part in ("", ".", "..") for part in name.split("/"))
+
     def _folder(self, name: str) -> Path:
-        if name.count("/") != 1 or any(part in ("", ".", "..") for part in name.split("/")):
+        if not self.can_be_called(name):
             raise Missing("RepoNotFound", "Repository not found")
         return self.root / "repositories" / name.replace("/", "--")
 

@@ -17,6 +17,7 @@ import pytest
 from huggingface_hub import CommitOperationAdd, HfApi, hf_hub_download
 from huggingface_hub.errors import HfHubHTTPError, RepositoryNotFoundError, RevisionNotFoundError
 
+from qualification import cli
 from qualification.hub.api import Limits
 from qualification.hub.faults import Fault
 from qualification.hub.server import running
@@ -277,6 +278,27 @@ def test_wrong_bytes_a_sign_in_page_and_ranges_ignored(local_hub, folder):
     assert [place for place in range(300_000) if corrupt[place] != WEIGHTS[place]] == [70_000]
     assert (whole[0], whole[2]) == (200, WEIGHTS)
     assert (page[0], page[1]["Content-Type"]) == (200, "text/html")
+
+
+WRONG = [
+    ("--import acme/x=./nowhere", "org/name=FOLDER"),
+    ("--import ../x=.", "org/name=FOLDER"),
+    ("--port 99999", "port must be"),
+    ("--gated acme/none", "import it first"),
+    ('--fault {"kind":"none"}', "a fault has a kind"),
+    ('--fault {"kind":"cut","at_byte":"x"}', "at_byte cannot be 'x'"),
+    ("--fault [1]", "a fault has a kind"),
+    ("--fault nonsense", "Expecting value"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "says"), WRONG, ids=[words for words, _ in WRONG])
+def test_by_hand_what_cannot_be_meant_is_a_sentence(tmp_path, capsys, arguments, says):
+    code = cli.main(["hub", "--root", str(tmp_path / "root"), "--port", "0", *arguments.split()])
+    said = capsys.readouterr()
+
+    assert (code, said.out) == (2, "")
+    assert says in said.err
 
 
 def test_by_hand_it_serves_a_folder_takes_faults_and_ends_when_told(tmp_path, folder):

@@ -357,6 +357,16 @@ def test_somebody_elses_commit_in_between_is_not_overwritten(pushed, person, mod
     assert "theirs.txt" in on_hub(pushed)
 
 
+def test_a_hub_that_says_nothing_to_a_commit_is_not_waited_for(pushed, person, model, local_hub, monkeypatch):
+    monkeypatch.setattr("mlxk.hub._CHANGE_S", 0.2)
+    (model / "new.txt").write_text("new", encoding="utf-8")
+    local_hub.fail(Fault("stall", f"/api/models/{NAME}/commit/*", method="POST", times=1, seconds=30))
+    ended = person.run("push", str(model), NAME, "--private", "--json")
+
+    assert (ended.code, ended.error["type"]) == (1, "upload_failed")
+    assert "did not answer in time" in ended.error["message"]
+
+
 @pytest.mark.parametrize(
     ("method", "path"),
     [
