@@ -49,9 +49,9 @@ def run(arguments: argparse.Namespace) -> int:
         said = error.strerror if isinstance(error, OSError) else error
         raise UsageError(f"127.0.0.1:{arguments.port} or {arguments.root} cannot be used: {said}") from error
     stopped = threading.Event()
-    signal.signal(signal.SIGTERM, lambda number, frame: stopped.set())
     try:
         _prepare(hub, arguments)
+        signal.signal(signal.SIGTERM, lambda number, frame: stopped.set())
         hub.start()
         print(f"{hub.url} serves {len(hub.store.names())} repositories of {arguments.root}; Ctrl-C stops it", flush=True)
         stopped.wait()
