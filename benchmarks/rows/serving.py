@@ -59,7 +59,7 @@ def _alone(session: Session, ours: Running, folder: Path) -> Iterator[Row]:
 
 def _known(session: Session, ours: Running, peer: Running) -> Iterator[Row]:
     """The first token of a second turn whose beginning of a thousand tokens was read for the first one."""
-    rounds = max(3, session.rounds // 3)  # a thousand tokens take a CPU seconds to read
+    rounds = max(10, session.rounds // 3)  # a thousand tokens take a CPU seconds to read
     turns = paired(rounds, lambda: _two_turns(ours), lambda: _two_turns(peer))
     (our_cold, our_warm), (_, their_warm) = (tuple(zip(*each, strict=True)) for each in turns)
     yield Row("first token of a second turn", "ms", our_warm, "the first turn's", our_cold, at_most(0.25))
@@ -67,11 +67,13 @@ def _known(session: Session, ours: Running, peer: Running) -> Iterator[Row]:
 
 
 def _together(session: Session, ours: Running, peer: Running) -> Iterator[Row]:
-    rounds = max(3, session.rounds * 2 // 3)
+    rounds = max(10, session.rounds * 2 // 3)
     mine, theirs = paired(rounds, lambda: _aggregate(ours), lambda: _aggregate(peer))
     yield Row(f"{CLIENTS} clients together", "tokens/s", mine, "mlx_lm.server", theirs, at_least(1))
     mine, alone = paired(rounds, lambda: _aggregate(ours), lambda: _aggregate(ours, clients=1))
     yield Row(f"{CLIENTS} clients together", "tokens/s", mine, "one client", alone, at_least(0.95))
+    slowest, fastest = zip(*(_extremes(ours) for _ in range(rounds)), strict=True)
+    yield Row(f"the slowest of {CLIENTS} clients", "tokens/s", slowest, "the fastest", fastest, at_least(0.8))
 
 
 def _fresh(words: int = 2) -> list[dict[str, str]]:
@@ -91,6 +93,13 @@ def _two_turns(server: Running) -> tuple[float, float]:
 def _aggregate(server: Running, clients: int = CLIENTS) -> float:
     took_s, answers = server.at_once([_fresh() for _ in range(clients)], TOKENS)
     return sum(answer.tokens for answer in answers) / took_s
+
+
+def _extremes(server: Running) -> tuple[float, float]:
+    """Tokens per second of the client that is served worst, and of the one that is served best."""
+    _, answers = server.at_once([_fresh() for _ in range(CLIENTS)], TOKENS)
+    rates = [answer.tokens / answer.times_s[-1] for answer in answers]
+    return min(rates), max(rates)
 
 
 def _enlarged(home: Path) -> Path:

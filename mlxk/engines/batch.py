@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -96,24 +96,26 @@ class TextBatch:
             self._keep(place for place, goes_on in enumerate(going_on) if goes_on)
 
     def _read(self) -> None:
-        """Prompts, as many as may be read in one step; whoever has read its own joins those that write."""
+        """Prompts, as many as may be read in one step; those who have read their own join those that write."""
         left = _STEP_TOKENS
-        while self._reading and left > 0 and self._may_join(self._reading[0]):
+        ready: list[_Member] = []
+        while self._reading and left > 0 and self._may_join(self._reading[0], [*self._decoding, *ready]):
             member = self._reading[0]
             unread = member.tokens[member.read : -1][:left]
             try:
                 if unread:
                     self._prefill(member, unread)
-                left -= len(unread) + 1
-                if member.read == len(member.tokens) - 1:
-                    self._reading.popleft()
-                    self._join(member)
             except Exception as error:  # noqa: BLE001 - the boundary of the request
-                self._reading = deque(other for other in self._reading if other is not member)
+                self._reading.popleft()
                 member.job.put(unexpected(error))
+                continue
+            left -= len(unread) + 1
+            if member.read == len(member.tokens) - 1:
+                ready.append(self._reading.popleft())
+        self._join_all(ready)
 
-    def _may_join(self, member: _Member) -> bool:
-        return not self._decoding or not (member.alone or self._decoding[0].alone)
+    def _may_join(self, member: _Member, others: Sequence[_Member]) -> bool:
+        return not others or not (member.alone or others[0].alone)
 
     def _prefill(self, member: _Member, tokens: list[int]) -> None:
         self._model(mx.array(tokens)[None], cache=member.cache)
@@ -121,24 +123,36 @@ class TextBatch:
         mx.clear_cache()
         member.read += len(tokens)
 
-    def _join(self, member: _Member) -> None:
+    def _join_all(self, members: Sequence[_Member]) -> None:
+        """Together, or each for itself if that fails, because nobody knows for whom."""
+        try:
+            if members:
+                self._join(members)
+        except Exception as error:  # noqa: BLE001 - the boundary of the requests
+            if len(members) == 1:
+                members[0].job.put(unexpected(error))
+                return
+            for member in members:
+                self._join_all([member])
+
+    def _join(self, members: Sequence[_Member]) -> None:
         """Begin to write; what was read is copied, so what cannot be cut back to a shorter beginning is kept as it is now."""
-        sampling = member.answering.request.sampling
-        before = member.tokens[:-1]
         joining = PromptProcessingBatch(
             self._model,
-            [0],
-            [member.cache],
-            tokens=[list(before)],
-            samplers=[sampler(sampling)],
-            logits_processors=[processors(sampling, member.answering.prompt)],
-            max_tokens=[_UNBOUNDED],
+            [0] * len(members),
+            [member.cache for member in members],
+            tokens=[member.tokens[:-1] for member in members],
+            samplers=[sampler(member.answering.request.sampling) for member in members],
+            logits_processors=[processors(member.answering.request.sampling, member.answering.prompt) for member in members],
+            max_tokens=[_UNBOUNDED] * len(members),
         )
-        self._batch.extend(joining.generate([member.tokens[-1:]]))
-        self._decoding.append(member)
-        if before and not can_trim_prompt_cache(member.cache):
-            self._cache.keep(before, copy.deepcopy(member.cache))
-        member.cache = []
+        self._batch.extend(joining.generate([member.tokens[-1:] for member in members]))
+        for member in members:
+            self._decoding.append(member)
+            before = member.tokens[:-1]
+            if before and not can_trim_prompt_cache(member.cache):
+                self._cache.keep(before, copy.deepcopy(member.cache))
+            member.cache = []
 
     def _keep(self, places: Iterable[int]) -> None:
         """Of those that write, only these; of the others what they read and wrote is kept."""

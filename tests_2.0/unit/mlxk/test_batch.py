@@ -202,6 +202,16 @@ def test_one_that_is_refused_or_leaves_harms_no_other(llama):
     assert [job.text for job in fine] == [alone(llama, fine[0]).text] * 2
 
 
+def test_prompts_of_one_token_begin_together_with_longer_ones(llama):
+    jobs = [Job("Hello!"), Job(""), Job(STORY), Job("")]
+    for job in jobs[1::2]:
+        job.request = Generation("<|begin_of_text|>", sampling=GREEDY, max_tokens=10)
+    together(llama, jobs)
+
+    assert llama.begin(jobs[1].request).prompt[1:] == []
+    assert [job.text for job in jobs] == [alone(llama, job).text for job in jobs]
+
+
 class Poisoned:
     """A model that fails when it is asked what follows a certain token."""
 
@@ -216,17 +226,19 @@ class Poisoned:
         return self.model(tokens, cache=cache)
 
 
-@pytest.mark.parametrize("where", ["in the prompt", "in the answer"])
+@pytest.mark.parametrize("where", ["in the prompt", "at its end", "in the answer"])
 def test_one_that_makes_the_model_fail_fails_alone(llama, where):
     victims = [Job(STORY), Job("Hello!")]
-    culprit = Job(STORY + " Please!" if where == "in the prompt" else "Write one sentence about cats.")
-    if where == "in the prompt":
-        own = llama.begin(culprit.request).prompt
-    else:
+    culprit = Job("Write one sentence about cats." if where == "in the answer" else STORY + " Please!")
+    if where == "at its end":
+        culprit.request = Generation("Say 7", sampling=GREEDY)  # templates end all prompts in the same way
+    if where == "in the answer":
         own = llama.begin(Generation(alone(llama, culprit).text)).prompt
+    else:
+        own = llama.begin(culprit.request).prompt
     others = {token for job in victims for token in llama.begin(job.request).prompt}
     others |= {token for job in victims for token in llama.begin(Generation(alone(llama, job).text)).prompt}
-    poison = next(token for token in own[2:] if token not in others)
+    poison = next(token for token in own[-1 if where == "at its end" else 2 :] if token not in others)
     batch = TextBatch(Poisoned(llama._model, poison), llama.begin, MOST_BYTES)
     together(llama, [victims[0], culprit, victims[1]], batch)
 
