@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from pathlib import Path
 
 import pytest
 
@@ -33,5 +34,10 @@ def test_what_is_pushed_is_there_and_a_second_push_makes_no_commit(remote, mlxk,
     assert first.envelope["data"]["change_summary"] == planned.envelope["data"]["dry_run_summary"]
     assert first.envelope["data"]["commit_sha"] == back.envelope["data"]["commit_hash"]
     assert second.envelope["data"]["no_changes"]
-    for file in workspace.iterdir():
-        assert (tmp_path / "back" / file.name).read_bytes() == file.read_bytes()
+    assert visible(tmp_path / "back") == visible(workspace)
+
+
+def visible(folder: Path) -> dict[str, bytes]:
+    """All but what tools keep in hidden files and folders, such as where a workspace was cloned from."""
+    files = {path.relative_to(folder): path for path in folder.rglob("*") if path.is_file()}
+    return {str(name): path.read_bytes() for name, path in files.items() if not any(part.startswith(".") for part in name.parts)}
