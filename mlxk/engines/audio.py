@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
@@ -26,17 +27,21 @@ from mlxk.engines import (
 from mlxk.engines.turns import OneByOne
 from mlxk.errors import GenerationFailed, LoadFailed, MediaRefused
 from mlxk.library import Model
-from mlxk.sounds import MAX_SECONDS, Sound
+from mlxk.sounds import MAX_SECONDS, NEED_FFMPEG, Sound, through_ffmpeg
 
 libraries.prepare()
 
-import mlx.core as mx  # noqa: E402 - the libraries read the variables set above
+import miniaudio  # noqa: E402 - the libraries read the variables set above
+import mlx.core as mx  # noqa: E402
+import numpy as np  # noqa: E402
 from mlx_audio.audio_io import read  # noqa: E402
 from mlx_audio.stt import load  # noqa: E402
 
 from mlxk.engines.release import release  # noqa: E402
 
 _RATE = 16_000  # of every model that mlx-audio has for speech
+_MOST_PARTS = 3000
+_RATES = {"wav": miniaudio.wav_get_info, "flac": miniaudio.flac_get_info}  # those of MP3 are few and even
 _FAULTS = (RuntimeError, ValueError, LookupError, TypeError, AttributeError, OSError, ArithmeticError, NotImplementedError)
 
 
@@ -109,8 +114,10 @@ def decode(sound: Sound) -> Any:
     They are numbers from -1 to 1 whatever is in the file: miniaudio cuts off what is larger, infinite or not a number.
     """
     try:
-        samples, _ = read(io.BytesIO(sound.data), dtype="float32", sample_rate=_RATE, nchannels=1, duration=MAX_SECONDS + 1)
-    except Exception as error:  # miniaudio's errors have no common class, and ffmpeg's are RuntimeErrors
+        samples = _through_ffmpeg(sound) if sound.format in NEED_FFMPEG else _read(sound)
+    except MediaRefused:
+        raise
+    except Exception as error:  # miniaudio's errors have no common class
         raise MediaRefused(
             f"The recording {sound.name} is damaged, or not the {sound.format} that it begins as: {error}", sound.name
         ) from error
@@ -123,6 +130,25 @@ def decode(sound: Sound) -> Any:
             too_large=True,
         )
     return samples
+
+
+def _read(sound: Sound) -> Any:
+    if sound.format in _RATES and not _is_quickly_resampled(rate := _RATES[sound.format](sound.data).sample_rate):
+        raise MediaRefused(
+            f"The recording {sound.name} has {rate} samples a second, which is too odd to be read. Make it 16000 or 44100.",
+            sound.name,
+        )
+    samples, _ = read(io.BytesIO(sound.data), dtype="float32", sample_rate=_RATE, nchannels=1, duration=MAX_SECONDS + 1)
+    return samples
+
+
+def _is_quickly_resampled(rate: int) -> bool:
+    """The filter for it grows with the larger part of the ratio: 441 for 44,100, and for a prime number gigabytes."""
+    return max(rate, _RATE) // math.gcd(rate, _RATE) <= _MOST_PARTS
+
+
+def _through_ffmpeg(sound: Sound) -> Any:
+    return np.frombuffer(through_ffmpeg(sound, _RATE), dtype=np.int16).astype(np.float32) / 32768
 
 
 def _segment(part: Mapping[str, Any]) -> Segment:

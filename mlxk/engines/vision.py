@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import inspect
 import time
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field
@@ -31,6 +32,10 @@ _MAX_TOKENS = 2048
 
 _FAULTS = (RuntimeError, ValueError, LookupError, TypeError, AttributeError, OSError, ArithmeticError, NotImplementedError)
 """What processors, models and their templates raise for input that they do not take."""
+
+
+_PREFILL_STEP = 2048  # mlx-vlm's own: between two of them it can be seen whether the request was cancelled
+_LOOKS_UP = "prompt_cache_checkpoint_lengths" in inspect.signature(generate_step).parameters
 
 
 @dataclass(slots=True)
@@ -104,6 +109,14 @@ class VisionEngine(TextEngine):
         assert isinstance(answering, _Looking)
         inputs = dict(answering.inputs)
         sampling = answering.request.sampling
+
+        def look_up(read: int, cache: Any) -> None:
+            if cancelled():
+                raise _CancelledError
+
+        lengths = [*range(_PREFILL_STEP, len(answering.prompt), _PREFILL_STEP)] if _LOOKS_UP else []
+        if lengths:
+            inputs |= {"prompt_cache_checkpoint": look_up, "prompt_cache_checkpoint_lengths": lengths}
         try:
             steps = generate_step(
                 inputs.pop("input_ids"),
@@ -120,8 +133,14 @@ class VisionEngine(TextEngine):
                     if cancelled():
                         return
                     yield int(token), logprobs
+        except _CancelledError:
+            return
         except _FAULTS as error:
             raise GenerationFailed(f"The model failed while generating: {_words(error)}") from error
+
+
+class _CancelledError(Exception):
+    pass
 
 
 def _turns(prompt: tuple[Message, ...]) -> list[dict[str, Any]]:

@@ -53,6 +53,7 @@ class Server:
     bound: socket.socket
     most_requests: int
     most_connections: int = _MOST_CONNECTIONS
+    large_bodies: bodies.Budget = field(default_factory=bodies.Budget)
     signals: list[int] = field(default_factory=list)
     _map: dict[int, Any] = field(default_factory=dict)
     _waitress: Any = None
@@ -75,7 +76,7 @@ class Server:
             ident=None,
             clear_untrusted_proxy_headers=True,
         )
-        channel = type("Channel", (_Channel,), {"parser_class": bodies.parser_class(bodies.Budget())})
+        channel = type("Channel", (_Channel,), {"parser_class": bodies.parser_class(self.large_bodies)})
         self._waitress.channel_class = channel
         self._waitress.handle_accept = self._accept
 

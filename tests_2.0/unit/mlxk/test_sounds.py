@@ -2,7 +2,10 @@
 
 import array
 import math
+import os
 import struct
+import tempfile
+from pathlib import Path
 
 import pytest
 
@@ -113,3 +116,79 @@ def test_the_languages_are_those_of_whisper():
 
     assert {name: languages.code(name) for name in TO_LANGUAGE_CODE} == TO_LANGUAGE_CODE
     assert all(languages.code(code) == code for code in TO_LANGUAGE_CODE.values())
+
+
+def tagged(data, *, size=20, padding=0):
+    """Behind an ID3v2.4 tag of ``size`` bytes, by its specification."""
+    return b"ID3\x04\x00\x00" + bytes([0, 0, size >> 7, size & 0x7F]) + b"t" * size + bytes(padding) + data
+
+
+ASSETS = Path(__file__).parents[2] / "assets"
+
+
+@pytest.mark.parametrize("wrap", [tagged, lambda data: tagged(tagged(data), size=200, padding=99)], ids=["a tag", "tags"])
+def test_tags_may_stand_before_any_recording(wrap):
+    whole = decoded((ASSETS / "nine-red-apples.mp3").read_bytes())
+
+    assert len(decoded(wrap((ASSETS / "nine-red-apples.mp3").read_bytes()))) == len(whole)
+    assert len(decoded(wrap((ASSETS / "nine-red-apples.flac").read_bytes()))) == len(speak("Nine red apples."))
+    assert sounds.parse("a", wrap(b"\xff\xe3" + bytes(99))).format == "mp3"
+
+
+def test_a_mountain_of_tags_is_no_recording():
+    with pytest.raises(MediaRefused, match="none that can be read"):
+        sounds.parse("a", tagged(b"", size=0) * 1000)
+
+
+@pytest.mark.parametrize("rate", [1, 7, 15_999, 191_999])
+def test_an_odd_rate_which_would_take_minutes_and_gigabytes_is_refused(rate):
+    with pytest.raises(MediaRefused, match=f"has {rate} samples a second"):
+        decoded(wav(array.array("d", [0.5] * 100), rate=rate))
+
+
+@pytest.mark.parametrize("rate", [8000, 11_025, 12_000, 22_050, 24_000, 32_000, 44_100, 48_000, 96_000])
+def test_every_usual_rate_is_read(rate):
+    assert len(decoded(wav(array.array("d", [0.5] * rate), rate=rate))) == RATE
+
+
+FFMPEG = """#!/bin/sh
+while [ "$1" != -i ]; do shift; done
+tail -c +9 "$2"
+%s
+"""
+"""It writes what follows the first eight bytes of a file, as samples."""
+
+
+@pytest.fixture
+def ffmpeg(tmp_path, monkeypatch):
+    """``ffmpeg(end)`` puts one before all others, which ends like this."""
+
+    def put(end=""):
+        (tmp_path / "ffmpeg").write_text(FFMPEG % end, encoding="utf-8")
+        (tmp_path / "ffmpeg").chmod(0o755)
+        monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+        (tmp_path / "files").mkdir()
+        monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "files"))
+        return tmp_path / "files"
+
+    return put
+
+
+def test_what_ffmpeg_reads_comes_from_a_file_without_a_name(ffmpeg):
+    files = ffmpeg(end=f"find {'$(dirname $0)'}/files -type f >&2")
+    samples = decoded(b"\x00\x00\x00\x20ftyp" + array.array("h", [16384, -16384] * 50).tobytes())
+
+    assert samples.tolist() == [0.5, -0.5] * 50
+    assert [*files.iterdir()] == []
+
+
+@pytest.mark.parametrize(
+    ("end", "said"), [("echo moov atom not found >&2; exit 1", "moov atom not found"), ("exec sleep 60", "within 1 s")]
+)
+def test_what_ffmpeg_cannot_read_in_time_is_refused(ffmpeg, monkeypatch, end, said):
+    ffmpeg(end)
+    monkeypatch.setattr(sounds, "_FFMPEG_S", 1.0)
+
+    with pytest.raises(MediaRefused, match=said) as refused:
+        decoded(b"\x00\x00\x00\x20ftyp" + bytes(99))
+    assert refused.value.media == "a.wav"

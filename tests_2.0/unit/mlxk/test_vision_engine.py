@@ -108,6 +108,21 @@ def test_a_request_that_is_cancelled_ends_without_an_end(seeing):
     assert complete(events) is None
 
 
+def test_a_long_prompt_is_given_up_while_it_is_read(seeing, monkeypatch):
+    from mlxk.engines import vision
+
+    _, engine = seeing
+    sampled = []
+    choose = vision.sampler
+    monkeypatch.setattr(vision, "sampler", lambda sampling: lambda logprobs: sampled.append(True) or choose(sampling)(logprobs))
+    long = Generation((Message("user", "word " * 700),), 1)
+
+    assert complete(engine.stream(long, lambda: True)) is None
+    assert not sampled
+    assert complete(engine.stream(long, lambda: False)) is not None
+    assert sampled
+
+
 @pytest.fixture
 def run(home, monkeypatch, capsys):
     """``run(words…)`` is exit code, stdout and stderr of ``mlxk run`` in this process."""

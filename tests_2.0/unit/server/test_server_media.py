@@ -86,10 +86,11 @@ def serving(home):
     """``serving(limits)`` is a client of a server."""
     ends = []
 
-    def start(limits, policy=None):
+    def start(limits, policy=None, large_bodies=None):
         worker = Worker(engines.load_for_all, engines.leave_thread, limits)
         app = make_app(Library(home / "hub", Packages.installed()), worker, policy or Policy())
-        server = Server(app, bind("127.0.0.1", 0), limits.waiting + limits.together)
+        most = limits.waiting + limits.together
+        server = Server(app, bind("127.0.0.1", 0), most, large_bodies=large_bodies or bodies.Budget())
         server.start()
         worker.start()
         loop = threading.Thread(target=server.run)
@@ -597,6 +598,32 @@ def test_the_images_that_are_shown_at_once_are_the_server_s_choice_where_the_req
 
     assert client.said(DESCRIBE, shown(RED), shown(YELLOW)).startswith("Chunk 1/2: image 1\n\nA red circle")
     assert client.said(DESCRIBE, shown(RED), shown(YELLOW), chunk=2) == "A red circle on white. Plain yellow."
+
+
+def head(length, path="/v1/audio/transcriptions"):
+    return f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: multipart/form-data\r\n{length}\r\n\r\n".encode()
+
+
+@pytest.mark.parametrize("chunked", [False, True], ids=["announced", "in chunks"])
+def test_large_bodies_share_a_budget_and_small_ones_need_none(serving, chunked):
+    client = serving(Limits(), large_bodies=bodies.Budget(6 << 20))
+    size = 4 << 20
+    with socket.create_connection(("127.0.0.1", client.port), timeout=30) as first:
+        if chunked:
+            first.sendall(head("Transfer-Encoding: chunked") + f"{2 * size:x}\r\n".encode() + bytes(size))
+        else:
+            first.sendall(head(f"Content-Length: {size}"))
+        answers = set()
+        while 503 not in answers:
+            with socket.create_connection(("127.0.0.1", client.port), timeout=30) as second:
+                second.sendall(head(f"Content-Length: {size}\r\nExpect: 100-continue"))
+                answer = http.client.HTTPResponse(second)
+                if answer.fp.readline() == b"HTTP/1.1 503 Service Unavailable\r\n":
+                    answers.add(503)
+
+        assert client.hear()[0] == 200
+    while client.send("/v1/audio/transcriptions", bytes(size), "multipart/form-data")[0] == 503:
+        time.sleep(0.005)
 
 
 def test_large_bodies_are_bounded_together_and_give_back_what_they_took():
