@@ -1,7 +1,8 @@
 """Tries the release gate on wheels whose truth is known: one against itself, and against a copy whose engine is slowed.
 
-``python benchmarks/check_gate.py WHEEL --times 10`` must say PASS ten times and FAIL ten times. It takes an hour or less on a
-quiet machine, and says INCONCLUSIVE on a busy one; every comparison is kept in reports/compare/.
+``python benchmarks/check_gate.py WHEEL --times 10`` must say PASS ten times and FAIL ten times. A comparison takes 40 seconds to
+a little more than a minute; on a busy machine it may say INCONCLUSIVE, which is no right answer here. Each is kept in
+reports/compare/ with all its samples.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """Makes a wheel whose engine takes a given share longer for every token, to show that the release gate finds it.
 
 ``python benchmarks/slowed.py WHEEL 0.10 FOLDER`` writes a wheel of the same name into FOLDER. Before each token its engine keeps
-the processor busy for that share of the time since the token before, which is what a slower engine looks like from outside.
+the processor busy for that share of the time since the token before, or since it began with the answer, which is what a slower
+engine looks like from outside.
 """
 
 from __future__ import annotations
@@ -17,16 +18,15 @@ ENGINE = "mlxk/engines/answering.py"
 
 SLOWER = """
 
-def _slow(push, share, longest_s=0.05, last=[0.0]):
+def _slow(push, share):
     import time
 
-    def slowed(*arguments):
-        began = time.perf_counter()
-        until = began + share * min(began - last[0], longest_s)
+    def slowed(self, *arguments):
+        now = time.perf_counter()
+        until = now + share * (now - (self._last or self._began))
         while time.perf_counter() < until:
             pass
-        last[0] = time.perf_counter()
-        return push(*arguments)
+        return push(self, *arguments)
 
     return slowed
 

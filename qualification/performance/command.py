@@ -47,7 +47,13 @@ def run(arguments: argparse.Namespace) -> int:
         snapshot = store.install(MODEL, Path(scratch) / "home")
         variables = {**settings.inherited(), "HOME": scratch, "HF_HOME": str(Path(scratch) / "home"), "HF_HUB_OFFLINE": "1"}
         load = Workload(MODEL, PROMPT, variables)
-        found = compare(base, candidate, lambda side: measure(side.tool, load), rules, lambda line: print(line, flush=True))
+        found = compare(
+            base,
+            candidate,
+            lambda sides: measure((sides[0].tool, sides[1].tool), load),
+            rules,
+            lambda line: print(line, flush=True),
+        )
     print(_summary(base, candidate, found))
     if arguments.output:
         arguments.output.parent.mkdir(parents=True, exist_ok=True)

@@ -1,10 +1,10 @@
-"""Measures two sides in turns, each sample in fresh processes, until every figure has an answer or the last look is done."""
+"""Measures two sides pair by pair, each in fresh processes, until every figure has an answer or the last look is done."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import TypeVar
 
 from qualification.performance.sequential import Answer, Finding, Rules, look
 from qualification.performance.workload import Sample
@@ -31,41 +31,27 @@ class Comparison:
         return "PASS" if answers == {"PASS"} else "INCONCLUSIVE"
 
 
-@dataclass(slots=True)
-class _Turns(Generic[SideT]):
-    """Pairs in the order base, candidate, candidate, base: what drifts steadily falls on both alike."""
-
-    base: SideT
-    candidate: SideT
-    measure: Callable[[SideT], Sample]
-    begun: int = 0
-
-    def next(self) -> tuple[Sample, Sample]:
-        """A sample of the base and one of the candidate."""
-        first, second = (self.candidate, self.base) if self.begun % 2 else (self.base, self.candidate)
-        one, other = self.measure(first), self.measure(second)
-        self.begun += 1
-        return (one, other) if first is self.base else (other, one)
-
-
 def compare(
     base: SideT,
     candidate: SideT,
-    measure: Callable[[SideT], Sample],
+    measure: Callable[[tuple[SideT, SideT]], tuple[Sample, Sample]],
     rules: Rules,
     tell: Callable[[str], None] = lambda _line: None,
 ) -> Comparison:
-    """One unmeasured sample of each side first, so that neither finds its files and caches cold."""
-    measure(base), measure(candidate)
-    turns = _Turns(base, candidate, measure)
+    """``measure`` takes a sample of each of two sides; which of them comes first changes from pair to pair.
+
+    The first pair is not counted, so that neither side finds its files and caches cold.
+    """
+    measure((base, candidate))
     theirs: list[Sample] = []
     ours: list[Sample] = []
     findings: dict[str, Finding] = {}
     for pairs in rules.looks:
         while len(theirs) < pairs:
-            one, other = turns.next()
-            theirs.append(one)
-            ours.append(other)
+            turned = len(theirs) % 2 == 1
+            one, other = measure((candidate, base) if turned else (base, candidate))
+            theirs.append(other if turned else one)
+            ours.append(one if turned else other)
         for metric in _open(ours[0], findings):
             findings[metric] = look([each[metric] for each in ours], [each[metric] for each in theirs], rules)
         for metric, finding in findings.items():

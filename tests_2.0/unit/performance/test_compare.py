@@ -14,10 +14,14 @@ def scripted(factors):
     """A measuring function and the list of whom it measured: the candidate takes ``factors[metric][pair]`` of the base's 1.0."""
     measured = []
 
-    def measure(side):
-        pair = measured.count(side) - 1  # the first sample of each side is for warming up
-        measured.append(side)
-        return {metric: 1.0 if side == "base" else each[max(0, pair) % len(each)] for metric, each in factors.items()}
+    def measure(sides):
+        pair = max(0, len(measured) // 2 - 1)  # the first is for warming up
+        measured.extend(sides)
+        taken = {
+            "base": dict.fromkeys(factors, 1.0),
+            "candidate": {name: each[pair % len(each)] for name, each in factors.items()},
+        }
+        return taken[sides[0]], taken[sides[1]]
 
     return measure, measured
 

@@ -96,19 +96,21 @@ def test_what_only_one_wheel_requires_is_part_of_what_is_compared(side):
     environments.refuse_unlike(side("a", foo="1.0"), side("b", foo="1.0", new="1.0"))
 
 
-def test_a_server_is_measured_in_every_figure(tmp_path):
+def test_two_servers_are_measured_in_every_figure(tmp_path):
     store.install(NEVER_STOPS, tmp_path)
     variables = {"PATH": "/usr/bin:/bin", "HOME": str(tmp_path), "HF_HOME": str(tmp_path), "HF_HUB_OFFLINE": "1"}
 
-    sample = measure(Path(sys.executable).with_name("mlxk"), Workload(NEVER_STOPS, "Tell me a story.", variables, tokens=24))
+    tool = Path(sys.executable).with_name("mlxk")
+    samples = measure((tool, tool), Workload(NEVER_STOPS, "Tell me a story.", variables, tokens=24))
 
-    assert sample.keys() == METRICS.keys()
-    assert all(figure > 0 for figure in sample.values())
-    assert sample["load_cpu_s"] > sample["start_cpu_s"] > 0.01
-    assert sample["token_s"] < sample["load_cpu_s"]
-    assert 10e6 < sample["memory_bytes"] < 4e9
+    for sample in samples:
+        assert sample.keys() == METRICS.keys()
+        assert all(figure > 0 for figure in sample.values())
+        assert sample["load_cpu_s"] > sample["start_cpu_s"] > 0.01
+        assert sample["token_s"] < sample["load_cpu_s"]
+        assert 10e6 < sample["memory_bytes"] < 4e9
 
 
 def test_a_tool_that_does_not_serve_is_said(tmp_path):
     with pytest.raises(EnvironmentUnfitError, match="ended with code 0 before it announced its address"):
-        measure(Path("/usr/bin/true"), Workload(NEVER_STOPS, "Tell me a story.", {"PATH": "/usr/bin:/bin"}))
+        measure((Path("/usr/bin/true"),) * 2, Workload(NEVER_STOPS, "Tell me a story.", {"PATH": "/usr/bin:/bin"}))
