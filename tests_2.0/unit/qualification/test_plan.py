@@ -183,7 +183,7 @@ def test_a_frozen_plan_is_sorted_json_with_a_cell_on_each_line(expanded: Plan) -
     }
     assert json.dumps(document, sort_keys=True) == json.dumps(document)
     cells = [json.dumps(cell, sort_keys=True, ensure_ascii=False) for cell in document["cells"]]
-    assert [line.strip().rstrip(",") for line in frozen.splitlines() if line.startswith('  {"cpu"')] == cells
+    assert [line.strip().rstrip(",") for line in frozen.split("\n") if line.startswith('  {"cpu"')] == cells
     assert frozen.endswith("}\n")
 
 
