@@ -31,7 +31,7 @@ def test_stream_and_batch_show_the_same_text(mlxk, text_model_info, text_known_a
 
 
 def seen_in_pieces(*arguments):
-    """What a terminal is shown. One that was kept waiting reads all at once, and looks again; what is printed at once stays so."""
+    """What a terminal is shown. Who was kept waiting reads all at once, and looks again; what was printed so stays so."""
     for _ in range(4):
         streamed = subject.on_terminal(*arguments)
         if streamed.came_in_pieces:
