@@ -80,15 +80,16 @@ class Bundle:
 
     def log(self, cell: str, attempt: int) -> Path:
         """The log of one attempt: the cell's id in characters that every file system takes, and what tells it from the like."""
-        return self.logs / f"{_slug(cell)[:100]}.{hashlib.sha256(cell.encode()).hexdigest()[:6]}.{attempt}.log"
+        return self.logs / f"{slug(cell)[:100]}.{hashlib.sha256(cell.encode()).hexdigest()[:6]}.{attempt}.log"
 
     def document(self, cell: str, attempt: int, name: str) -> Path:
         """What tests of one attempt found, beside its log."""
-        return self.logs / f"{_slug(cell)[:150]}.{attempt}.{name}"
+        return self.logs / f"{slug(cell)[:150]}.{attempt}.{name}"
 
 
-def _slug(cell: str) -> str:
-    return re.sub(r"[^A-Za-z0-9._-]+", "-", cell).strip("-")
+def slug(name: str) -> str:
+    """Characters that every file system takes, and no path."""
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip(".-") or "unnamed"
 
 
 def begin(reports: Path, frozen_plan: bytes, matrix: str, machine: Machine) -> Bundle:
@@ -175,11 +176,21 @@ def _sources(bundle: Bundle) -> list[Path]:
 def _clean_logs(bundle: Bundle) -> None:
     """What processes print is theirs; a bundle goes to others."""
     for log in bundle.logs.glob("*"):
-        if log.is_file():
-            written = log.read_bytes().decode("utf-8", errors="surrogateescape")
-            cleaned = redaction.clean(written)
-            if cleaned != written:
-                log.write_bytes(cleaned.encode("utf-8", errors="surrogateescape"))
+        if log.is_file() and any(_cleaned(line) != line for line in _lines(log)):
+            partial = bundle.root / ".cleaned"  # not among the logs, where a kill would leave one log more
+            with partial.open("wb") as file:
+                file.writelines(_cleaned(line) for line in _lines(log))
+            partial.replace(log)
+
+
+def _lines(log: Path) -> Iterator[bytes]:
+    """One at a time: there are logs that are larger than memory."""
+    with log.open("rb") as file:
+        yield from file
+
+
+def _cleaned(line: bytes) -> bytes:
+    return redaction.clean(line.decode("utf-8", errors="surrogateescape")).encode("utf-8", errors="surrogateescape")
 
 
 def _sealed(bundle: Bundle) -> dict[str, str]:
@@ -195,7 +206,11 @@ def _write_manifest(bundle: Bundle, sources: dict[str, str], derived: dict[str, 
 
 
 def _sha256(file: Path) -> str:
-    return hashlib.sha256(file.read_bytes()).hexdigest()
+    digest = hashlib.sha256()
+    with file.open("rb") as opened:
+        while block := opened.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
 
 
 def write_atomically(path: Path, text: str) -> None:

@@ -51,7 +51,7 @@ def read(path: Path) -> list[dict[str, Any]]:
     for number, line in enumerate(_lines(path), start=1):
         raw = line + b"\n"
         try:
-            event = json.loads(raw)
+            event = schemas.parse(raw)
         except ValueError as error:
             raise BundleError(f"{path.name}:{number}: not a JSON line ({error}); the journal was damaged") from error
         wrong = schemas.violations("journal", event)

@@ -139,7 +139,7 @@ def freeze(plan: Plan) -> bytes:
 def thaw(content: bytes) -> Plan:
     """The plan that ``freeze`` wrote. Raises BundleError where the bytes are not one."""
     try:
-        document = json.loads(content)
+        document = schemas.parse(content)
     except ValueError as error:
         raise BundleError(f"plan.json is not JSON ({error}); run `make plan` again") from error
     wrong = schemas.violations("plan", document)

@@ -7,7 +7,7 @@ import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from qualification import redaction, schemas
 from qualification.errors import BundleError, QualificationError
@@ -82,7 +82,7 @@ def _complete(path: Path, offset: int = 0) -> Iterator[tuple[int, dict[str, Any]
     first = content.count(b"\n", 0, offset) + 1
     for number, line in enumerate(content[offset:].split(b"\n")[:-1], start=first):
         try:
-            record = json.loads(line, parse_constant=_refuse)
+            record = schemas.parse(line)
         except ValueError as error:
             raise BundleError(f"{path.name}:{number}: not a JSON line ({error})") from error
         wrong = schemas.violations("report", record)
@@ -112,8 +112,3 @@ def mend(path: Path) -> None:
     complete = content.rfind(b"\n") + 1
     if complete < len(content):
         os.truncate(path, complete)
-
-
-def _refuse(constant: str) -> NoReturn:
-    """Python reads NaN and Infinity, which JSON does not know."""
-    raise ValueError(f"{constant} is no number of JSON")

@@ -32,7 +32,8 @@ PROBE = """<script>addEventListener("load", () => {
   document.body.textContent = "MEASURED" + performance.now() / 1000 + "MEASURED";
 });</script>"""
 """Tells the seconds since navigation began when the page was laid out, filtered, and laid out again."""
-MACHINE = {"system": "Linux", "processor": "any", "cores": 2, "ram_bytes": 1 << 34}
+MACHINE = {"system": "Linux", "release": "6", "architecture": "any", "processor": "any", "cores": 2, "ram_bytes": 1 << 34}
+MACHINE |= {"available_bytes": 1 << 33, "swap_used_bytes": 0}
 
 
 def measure(session: Session) -> Iterator[Row]:

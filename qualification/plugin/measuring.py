@@ -229,7 +229,7 @@ def performance(answers: Sequence[Answer], peak_bytes: int) -> dict[str, Any]:
     combine: dict[str, tuple[Callable[[Answer], float | None], Callable[[Sequence[float]], float]]] = {
         "generation_tps": (lambda each: each.timings.get("generation_tps"), median),
         "tokens_per_sec": (lambda each: each.timings.get("generation_tps"), median),
-        "prompt_tps": (lambda each: each.timings.get("prompt_tps"), median),
+        "prompt_tps": (lambda each: each.timings.get("prompt_tps") or None, median),  # of a recording there is none
         "time_to_first_token_s": (lambda each: each.timings.get("time_to_first_token_s"), median),
         "client_first_token_s": (lambda each: each.first_s, median),
         "client_generation_tps": (_seen_tps, median),

@@ -13,7 +13,6 @@ from qualification import bundle
 from qualification.errors import BundleError, UsageError
 from qualification.report import (
     ctrf,
-    derived,
     diff,
     history,
     html,
@@ -161,10 +160,8 @@ def _judged(path: Path) -> Run:
 
 
 def _merge(arguments: argparse.Namespace) -> int:
-    merged = merge.write([(bundle.find(path), _judged(path)) for path in arguments.bundles], arguments.output)
-    run = runs.judge(merged)
-    seal = derived.write(merged, run)
-    print(terminal.render(run.plan, run.verdict, os.path.relpath(merged.index), seal))
+    run, seal = merge.write([(bundle.find(path), _judged(path)) for path in arguments.bundles], arguments.output)
+    print(terminal.render(run.plan, run.verdict, os.path.relpath(arguments.output / "index.html"), seal))
     return run.verdict.exit_code
 
 

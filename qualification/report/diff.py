@@ -19,6 +19,7 @@ _HIGHER_IS_BETTER = {
     "prompt_tps": True,
     "time_to_first_token_s": False,
     "model_load_time_s": False,
+    "real_time_factor": False,
     "peak_ram_gb": False,
     "peak_memory_gb": False,
 }

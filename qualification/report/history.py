@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from qualification import schemas
 from qualification.errors import UsageError
@@ -33,7 +32,7 @@ def check(path: Path) -> Checked:
     records, errors = [], []
     for number, line in enumerate(lines, start=1):
         try:
-            record = json.loads(line, parse_constant=_refuse)
+            record = schemas.parse(line)
         except ValueError as error:
             errors.append((number, f"not a JSON line ({error})"))
             continue
@@ -58,7 +57,3 @@ def _violations(record: object) -> list[str]:
     if isinstance(record, dict) and version not in known:
         return [f"schema_version: {version!r} is none of {', '.join(known)}"]
     return schemas.violations(schemas.EARLIER.get(str(version), "report"), record)
-
-
-def _refuse(constant: str) -> NoReturn:
-    raise ValueError(f"{constant} is no number of JSON")

@@ -103,6 +103,7 @@ def render(run: Run) -> str:
         fastest=max(
             (row.generation_tps.high or row.generation_tps.values[-1] for row in models if row.generation_tps), default=0
         ),
+        hears=any(row.real_time_factor for row in models),
         health=_health(run.records),
         failures=failures[:_LISTED],
         unlisted=max(0, len(failures) - _LISTED),

@@ -11,17 +11,21 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from qualification import journal, plan, records
+from qualification import bundle, journal, plan, records
 from qualification.bundle import Bundle
 from qualification.errors import UsageError
 from qualification.plan import Cell, Plan
+from qualification.report import derived
+from qualification.report import run as runs
 from qualification.report.run import Run
 
 _Source = tuple[Bundle, Run]
 
 
-def write(sources: Sequence[_Source], root: Path) -> Bundle:
-    """A new bundle at ``root``, not yet sealed. Raises UsageError where the runs do not answer the same question.
+def write(sources: Sequence[_Source], root: Path) -> tuple[Run, str]:
+    """Makes a bundle at ``root``, whole or not at all; its run and its seal.
+
+    Raises UsageError where the runs do not answer the same question.
 
     Events and records keep their times and the name of their run; attempts at one cell are counted through, in the order of
     the runs. The seal of each bundle is in the journal, so that whoever has the original can tell that it is this one.
@@ -31,7 +35,20 @@ def write(sources: Sequence[_Source], root: Path) -> Bundle:
     ordered = sorted(sources, key=lambda source: (source[1].began, source[1].id))
     frozen = plan.freeze(_merged_plan([run for _, run in ordered]))
     merged = Bundle(root.absolute())
-    merged.logs.mkdir(parents=True)
+    try:
+        merged.logs.mkdir(parents=True)
+        _fill(merged, frozen, ordered)
+        judged = runs.judge(merged)
+        return judged, derived.write(merged, judged)
+    except OSError as error:
+        shutil.rmtree(root, ignore_errors=True)
+        raise UsageError(f"{error.filename or root} cannot be written: {error.strerror}") from error
+    except BaseException:
+        shutil.rmtree(root)
+        raise
+
+
+def _fill(merged: Bundle, frozen: bytes, ordered: Sequence[_Source]) -> None:
     merged.plan.write_bytes(frozen)
     machines = {"machines": [machine for _, run in ordered for machine in run.machines]}
     merged.machine.write_text(json.dumps(machines, indent=1, sort_keys=True) + "\n", encoding="utf-8")
@@ -41,7 +58,6 @@ def write(sources: Sequence[_Source], root: Path) -> Bundle:
     attempts: Counter[str] = Counter()
     for source, run in ordered:
         _add(merged, source, run, attempts)
-    return merged
 
 
 def _merged_plan(runs: Sequence[Run]) -> Plan:
@@ -55,7 +71,7 @@ def _merged_plan(runs: Sequence[Run]) -> Plan:
         for cell in run.plan.cells:
             if cells.setdefault(cell.id, cell) != cell:
                 raise UsageError(f"{run.id} and an earlier bundle mean different things by {cell.id}")
-    if len({run.id for run in runs}) < len(runs):
+    if len({bundle.slug(run.id) for run in runs}) < len(runs):
         raise UsageError("one bundle is named twice; name each once")
     return replace(first, cells=tuple(cells.values()))
 
@@ -97,7 +113,7 @@ def _add_records(merged: Bundle, run: Run, before: Mapping[str, int]) -> dict[tu
 
 def _add_logs(merged: Bundle, source: Bundle, run: Run, before: Mapping[str, int]) -> None:
     """All that is among the logs: under its new attempt, where it is of one; else under the name of its run."""
-    moves = {file: merged.logs / f"{run.id}.{file.name}" for file in source.logs.glob("*") if file.is_file()}
+    moves = {file: merged.logs / f"{bundle.slug(run.id)}.{file.name}" for file in source.logs.glob("*") if file.is_file()}
     for event in run.events:
         if event["event"] == "cell_started":
             cell, attempt = event["cell"], event["attempt"]

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from qualification import bundle, journal, records, verdict
+from qualification import bundle, journal, records, schemas, verdict
 from qualification.bundle import Bundle
 from qualification.errors import BundleError
 from qualification.plan import Plan
@@ -70,11 +69,13 @@ def _judged(found: Bundle, planned: Plan) -> Run:
 def _machines(path: Path) -> tuple[Mapping[str, Any], ...]:
     """One, or those of all bundles that were merged. Raises BundleError where the file does not say."""
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-        machines: Sequence[Mapping[str, Any]] = document.get("machines", [document])
-        return tuple(dict(each) for each in machines)
-    except (OSError, ValueError, TypeError, AttributeError) as error:
+        document = schemas.parse(path.read_bytes())
+    except (OSError, ValueError) as error:
         raise BundleError(f"machine.json cannot be read ({error}); the bundle was damaged") from error
+    wrong = schemas.violations("machine", document)
+    if wrong:
+        raise BundleError(f"machine.json does not follow its schema: {wrong[0]}")
+    return tuple(document.get("machines", [document]))
 
 
 def _samples(path: Path) -> tuple[Mapping[str, Any], ...]:
@@ -82,9 +83,22 @@ def _samples(path: Path) -> tuple[Mapping[str, Any], ...]:
     samples = []
     for line in path.read_bytes().splitlines() if path.exists() else ():
         try:
-            sample = json.loads(line)
+            sample = schemas.parse(line)
         except ValueError:
             continue
-        if isinstance(sample, dict) and {"ts", "cell", "tree_bytes"} <= sample.keys():
+        if (
+            isinstance(sample, dict)
+            and isinstance(sample.get("cell"), str)
+            and all(_is_figure(sample.get(key)) for key in _FIGURES)
+        ):
             samples.append(sample)
     return tuple(samples)
+
+
+_FIGURES = ("ts", "tree_bytes")
+_MOST = 1e15
+"""Seconds since 1970, or bytes: whatever is beyond was measured by nobody."""
+
+
+def _is_figure(value: object) -> bool:
+    return isinstance(value, (int, float)) and 0 <= value < _MOST

@@ -3,7 +3,8 @@
 ``files``    every file, against the hashes of the manifest
 ``trail``    the journal's chain, and each test record
 ``account``  the verdict, derived once more from plan, journal and records
-``claims``   what ``verdict.json``, ``junit.xml`` and ``ctrf.json`` say, against that
+``testimony``  what records say of their run, environment and model, against the plan
+``claims``   what ``verdict.json`` says, against that, and ``exports`` what the page, ``junit.xml`` and ``ctrf.json`` do
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from qualification.verify import account, claims, files, trail
+from qualification.verify import account, claims, files, testimony, trail
 
 __all__ = ["Verified", "verify"]
 
@@ -40,10 +41,12 @@ def verify(root: Path) -> Verified:
     findings = list(found.findings)
     try:
         plan = trail.plan(found)
+        trail.machine(found)
         events = trail.journal(found)
         records = trail.records(found)
     except trail.BrokenError as broken:
         return Verified(None, (*findings, str(broken)), 0, 0, found.seal)
     derived = account.derive(plan, found.sha256.get("plan.json", ""), events, records)
-    findings += claims.contradictions(found, derived, events, records)
+    findings += testimony.contradictions(plan, events, records)
+    findings += claims.contradictions(found, plan, derived, events, records)
     return Verified(derived.word, tuple(findings), len(plan["cells"]), len(records), found.seal)

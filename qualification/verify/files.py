@@ -41,7 +41,10 @@ def read(root: Path) -> Found:
         name = path.relative_to(root).as_posix()
         mode = path.lstat().st_mode
         if stat.S_ISREG(mode) and name != "manifest.json" and not (name == _LOCK and path.stat().st_size == 0):
-            sha256[name] = _sha256(path)
+            try:
+                sha256[name] = _sha256(path)
+            except OSError as error:
+                findings.append(f"{name}: cannot be read ({error.strerror})")
         elif not stat.S_ISREG(mode) and not (stat.S_ISDIR(mode) and name == "logs"):
             findings.append(f"{name}: neither a file nor the directory of logs; a bundle holds nothing else")
     manifest = root / "manifest.json"
@@ -54,7 +57,7 @@ def read(root: Path) -> Found:
 
 def _differences(content: bytes, found: dict[str, str]) -> Iterator[str]:
     try:
-        document: dict[str, Any] = json.loads(content)
+        document: dict[str, Any] = schemas.parse(content)
     except ValueError as error:
         yield f"manifest.json: not JSON ({error})"
         return

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Iterator
-from typing import Any, NoReturn
+from typing import Any
 
 from qualification import schemas
 from qualification.verify.files import Found
@@ -26,6 +25,11 @@ def plan(found: Found) -> dict[str, Any]:
     if len(set(cells)) != len(cells):
         raise BrokenError("plan.json: a cell stands in it twice")
     return document
+
+
+def machine(found: Found) -> None:
+    """Raises BrokenError where ``machine.json`` tells of no machine, or of more than a machine."""
+    _follows("machine", _parsed(found.content("machine.json"), "machine.json"), "machine.json")
 
 
 def journal(found: Found) -> list[dict[str, Any]]:
@@ -67,7 +71,7 @@ def _lines(found: Found, name: str) -> Iterator[tuple[str, bytes]]:
 
 def _parsed(content: bytes, where: str) -> dict[str, Any]:
     try:
-        document = json.loads(content, parse_constant=_refuse)
+        document = schemas.parse(content)
     except ValueError as error:
         raise BrokenError(f"{where}: not JSON ({error})") from error
     if not isinstance(document, dict):
@@ -79,7 +83,3 @@ def _follows(schema: schemas.Name, document: dict[str, Any], where: str) -> None
     wrong = schemas.violations(schema, document)
     if wrong:
         raise BrokenError(f"{where}: {wrong[0]}")
-
-
-def _refuse(constant: str) -> NoReturn:
-    raise ValueError(f"{constant} is no number of JSON")

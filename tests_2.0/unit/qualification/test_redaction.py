@@ -14,7 +14,7 @@ from qualification import redaction
 from qualification.verify import verify
 
 TOKEN = "hf_" + "abcdefghijklmnopqrstuvwxyz0123456789"[:34]
-LEAKS = f"File /home/alice/src/a.py, /Users/bob/hub and {Path.home()}/x used {TOKEN} and s3cr3t-of-mine"
+LEAKS = f"/home/alice/src/a.py, https://alice:pw@hub.example/, /Users/bob/hub and {Path.home()}/x used {TOKEN} and s3cr3t-of-mine"
 
 
 @pytest.mark.parametrize(
@@ -26,6 +26,10 @@ LEAKS = f"File /home/alice/src/a.py, /Users/bob/hub and {Path.home()}/x used {TO
         (f"token={TOKEN}", "token=<token>"),
         ("ghp_0123456789abcdefghij", "<token>"),
         ("sk-proj-0123456789abcdefghij", "<token>"),
+        ("https://alice:pass-w0rd@hub.example/x", "https://<token>@hub.example/x"),
+        ("Authorization: Bearer abc.def-123_456", "Authorization: Bearer <token>"),
+        ("/tmp/pytest-of-alice/pytest-0", "/tmp/pytest-of-~/pytest-0"),
+        ('["http://a", "b:c@d"] and http://127.0.0.1:8000/a@b', '["http://a", "b:c@d"] and http://127.0.0.1:8000/a@b'),
         ("below a folder of one's own: ../home/none, mine/Users/x", "below a folder of one's own: ../home/none, mine/Users/x"),
         ("homework, /homestead/x, hf_model and /opt/home", "homework, /homestead/x, hf_model and /opt/home"),
     ],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import resource
 from pathlib import Path
 from typing import Any
 
@@ -251,6 +252,45 @@ def test_one_bundle_is_not_merged_with_itself(
 
     assert main(["report", "merge", root, root, "-o", str(tmp_path / "merged")]) == 2
     assert "named twice" in capsys.readouterr().err
+
+
+def test_a_run_whose_name_is_a_path_leads_nowhere_when_it_is_merged(build: Any, begin: Any, sealed: Any, tmp_path: Path) -> None:
+    roots = []
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        run = begin(build.plan(build.cell(A)), tmp_path / name, f"../../{name}/../../escaped")
+        run.ran(A, log="logs/a.1.log")
+        made = sealed(run, tmp_path / "bundles" / name)
+        made.manifest.unlink()
+        (made.logs / "other.txt").write_text(name, encoding="utf-8")
+        main(["verdict", str(made.root)])
+        roots.append(str(made.root))
+    before = sorted(tmp_path.rglob("*"))
+
+    assert main(["report", "merge", *roots, "-o", str(tmp_path / "merged")]) == 0
+
+    made_files = set(tmp_path.rglob("*")) - set(before)
+    assert all(path == tmp_path / "merged" or tmp_path / "merged" in path.parents for path in made_files)
+    assert sorted(path.name for path in (tmp_path / "merged" / "logs").glob("*.other.txt")) == [
+        "one-..-..-escaped.other.txt",
+        "two-..-..-escaped.other.txt",
+    ]
+    assert verify(tmp_path / "merged").findings == ()
+
+
+def test_a_merger_that_the_disk_has_no_room_for_leaves_nothing(
+    bundles: tuple[Bundle, Bundle], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2000, hard))  # a file may be no larger, as on a full disk
+    try:
+        code = main(["report", "merge", *(str(each.root) for each in bundles), "-o", str(tmp_path / "merged")])
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+    assert code == 2
+    assert "cannot be written: File too large" in capsys.readouterr().err
+    assert not (tmp_path / "merged").exists()
 
 
 def test_a_bundle_that_was_changed_is_neither_merged_nor_compared(

@@ -74,7 +74,7 @@ def test_the_history_is_valid_and_named_for_its_day_and_version(path: Path) -> N
     assert {f"{days}-v{record['mlx_knife_version']}.jsonl" for record in checked.records} == {path.name}
 
 
-@pytest.mark.parametrize("path", KEPT[-1:], ids=lambda path: path.name)
+@pytest.mark.parametrize("path", [EXAMPLE.tests, *KEPT[-1:]], ids=lambda path: path.name)
 def test_every_record_of_a_test_on_a_model_is_measured_or_says_why_not(path: Path) -> None:
     on_models = [record for record in history.read(path) if "model" in record and record["outcome"] == "passed"]
     measured = [record for record in on_models if "unmeasured" not in record["metadata"]]

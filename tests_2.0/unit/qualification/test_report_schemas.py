@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import random
+import re
 from pathlib import Path
 from typing import Any
 
@@ -257,3 +258,31 @@ def _mutated(record: dict[str, Any], chance: random.Random) -> dict[str, Any]:
             chance.choice(["ram_peak_mb", "first_token_ms", "swap_used_mb"])
         ] = -chance.random() - 0.001
     return changed
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ('{"a": NaN}', "NaN is no number of JSON"),
+        ("[-Infinity]", "-Infinity is no number of JSON"),
+        ('{"a": {"b": 1, "c": 2, "b": 1}}', "the key 'b' stands twice"),
+        ('["\\ud800"]', "surrogates not allowed"),
+        ("[" * 100_000, "nested too deeply"),
+        ('{"a":' * 100_000, "nested too deeply"),
+        ("{", "Expecting property name"),
+    ],
+    ids=["NaN", "infinity", "twice", "half a pair", "deep lists", "deep objects", "cut"],
+)
+def test_what_readers_of_json_would_disagree_on_is_no_json(text: str, why: str) -> None:
+    for content in (text, text.encode("utf-8")):
+        with pytest.raises(ValueError, match=re.escape(why)):
+            schemas.parse(content)
+
+
+@given(st.recursive(st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+                    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner)))  # fmt: skip
+def test_any_other_document_is_read_as_python_reads_it(document: Any) -> None:
+    for ascii_only in (True, False):
+        text = json.dumps(document, ensure_ascii=ascii_only)
+
+        assert schemas.parse(text) == json.loads(text) == schemas.parse(text.encode("utf-8"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import contextlib
 import hashlib
 import json
 import random
@@ -20,7 +21,10 @@ import qualification
 from qualification import journal, records
 from qualification.bundle import Bundle
 from qualification.declared import Quarantined
+from qualification.errors import QualificationError
 from qualification.plan import freeze
+from qualification.report import html
+from qualification.report.run import load
 from qualification.verify import account, verify
 
 A, B, C = "text[a]", "text[b]", "vision[c]"
@@ -120,7 +124,9 @@ def test_a_bundle_that_was_never_judged_says_what_to_do(bundle: Bundle) -> None:
         ("verdict.json", {"run": "another"}, "the run is said to be another"),
         ("verdict.json", {"counts": {"passed": 3}}, "the counts"),
         ("verdict.json", {"cells": []}, "the cells"),
-        ("ctrf.json", {"results": {"tests": []}}, "its tests are {}"),
+        ("verdict.json", {"matrix": "another"}, "the matrix is said to be another"),
+        ("verdict.json", {"tier": "16gb"}, "the tier is said to be 16gb"),
+        ("ctrf.json", {"results": {"tests": []}}, "its tests and cells are not those of the bundle"),
     ],
 )
 def test_a_claim_that_does_not_follow_is_found_even_where_all_hashes_were_made_anew(
@@ -135,6 +141,110 @@ def test_a_claim_that_does_not_follow_is_found_even_where_all_hashes_were_made_a
     assert findings
     assert all(finding.startswith(file) for finding in findings)
     assert any(why in finding for finding in findings), findings
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new", "why"),
+    [
+        ("index.html", "NOT QUALIFIED</h1>", "QUALIFIED</h1>", "its heading is"),
+        ("index.html", "<title>NOT_QUALIFIED", "<title>QUALIFIED", "its title is"),
+        ("index.html", "</header>", "</header><h1>QUALIFIED</h1>", "its heading is"),
+        ("index.html", 'class="o failed" title="text[b]', 'class="o passed" title="text[b]', "its cells are not those"),
+        ("index.html", "</main>", "<script>alert(1)</script></main>", "what could run or be fetched: script"),
+        ("index.html", "</main>", "<p onclick='alert(1)'></p></main>", "what could run or be fetched: onclick"),
+        ("index.html", 'href="plan.json"', 'href=" javascript:alert(1)"', "a link to  javascript:alert(1)"),
+        ("index.html", 'href="plan.json"', 'href="//evil.example/plan.json"', "a link to //evil.example/plan.json"),
+        ("junit.xml", 'name="test_0"', 'name="test_7"', "its tests and cells are not those of the bundle"),
+        ("junit.xml", 'type="failed"', 'type="leaked"', "its tests and cells are not those of the bundle"),
+        ("junit.xml", 'failures="2"', 'failures="0"', "is said to have 0 failures, and has 2"),
+        ("junit.xml", "<testsuites", '<!DOCTYPE a [<!ENTITY b "c">]><testsuites', "it has a declaration"),
+        ("ctrf.json", '"failed": 3', '"failed": 0', "its summary is said to be"),
+        ("ctrf.json", '"healthy": false', '"healthy": true', "its health is said to be True"),
+        ("ctrf.json", '"rawStatus": "failed"', '"rawStatus": "passed"', "its tests and cells are not those of the bundle"),
+        ("ctrf.json", "c" * 64, "d" * 64, "its wheel is said to be"),
+        ("verdict.json", '"tests": 3', '"tests": 30', "the tests of text[a] is said to be 30, and follows to be 3"),
+        ("verdict.json", '"log": "logs/a.1.log"', '"log": "logs/b.1.log"', "the log of text[a]"),
+        ("verdict.json", "c" * 64, "d" * 64, "what was examined"),
+        ("verdict.json", '"exit_code": 1', '"exit_code": 0, "exit_code": 1', "the key 'exit_code' stands twice"),
+        ("machine.json", '"cores": 2', '"cores": 2, "host": "a-name"', "'host' was unexpected"),
+        ("machine.json", '"cores": 2', '"cores": 2, "cores": 2', "the key 'cores' stands twice"),
+        ("plan.json", "{", "[" * 200_000 + "{", "it is nested too deeply"),
+        ("verdict.json", "{", "[" * 200_000 + "{", "it is nested too deeply"),
+        ("manifest.json", "{", "[" * 200_000 + "{", "it is nested too deeply"),
+    ],
+)
+def test_a_lie_is_found_wherever_it_stands_though_all_hashes_were_made_anew(
+    bundle: Bundle, file: str, old: str, new: str, why: str
+) -> None:
+    path = bundle.root / file
+    before = path.read_text(encoding="utf-8")
+    assert old in before
+    if file != "manifest.json":
+        path.write_text(before.replace(old, new, 1), encoding="utf-8")
+        _hash_anew(bundle)
+    else:
+        path.write_text(before.replace(old, new, 1), encoding="utf-8")
+
+    findings = verify(bundle.root).findings
+
+    assert any(finding.startswith(file) and why in finding for finding in findings), findings
+
+
+@pytest.mark.parametrize(
+    ("told", "why"),
+    [
+        ({"run": "another"}, "its run is said to be another, and must be run-1"),
+        ({"environment": {"python": "3.10.4", "dependencies": "locked"}}, "its Python is said to be 3.10.4, and must be 3.12"),
+        (
+            {"environment": {"python": "3.12.4", "dependencies": "latest"}},
+            "its dependencies is said to be latest, and",
+        ),
+        ({"model": {"id": "org/small"}}, "its model is said to be org/small, and must be org/a-llama"),
+        ({"run": "run-1", "environment": {"python": "3.12.4", "dependencies": "locked"}, "model": {"id": "org/a-llama"}}, ""),
+    ],
+)
+def test_a_record_of_another_run_environment_or_model_does_not_stand_for_its_cell(
+    build: Any, begin: Any, sealed: Any, tmp_path: Path, told: dict[str, Any], why: str
+) -> None:
+    run = begin(build.plan(build.cell(A, model=build.model("org/a-llama"))))
+    run.started(A)
+    run.ended(A, "passed", 1, [run.told(A, **told)], log="logs/a.1.log")
+
+    findings = verify(sealed(run, tmp_path / "bundle").root).findings
+
+    assert len(findings) == bool(why)
+    assert all(finding.startswith("tests.jsonl:1: ") and why in finding for finding in findings)
+
+
+_WEIRD = (None, True, -1, 1e308, 10**30, "", "../../x", "javascript:alert(1)", "\x00", "9999-99-99T99:99:99Z", [], {}, [[]])
+
+
+def test_whatever_stands_in_a_document_is_a_finding_or_a_sentence_and_never_a_traceback(bundle: Bundle) -> None:
+    chance = random.Random(20260103)
+    documents = [path for path in bundle.root.rglob("*.json*") if path.name != "manifest.json"]
+    for _ in range(60):
+        path = chance.choice(documents)
+        content = path.read_bytes()
+        lines = content.splitlines(keepends=True) if path.suffix == ".jsonl" else [content]
+        number = chance.randrange(len(lines))
+        lines[number] = json.dumps(_changed(json.loads(lines[number]), chance)).encode() + b"\n"
+        path.write_bytes(b"".join(lines))
+        _hash_anew(bundle)
+
+        verify(bundle.root)
+        with contextlib.suppress(QualificationError):
+            html.render(load(bundle))
+        path.write_bytes(content)
+
+
+def _changed(document: Any, chance: random.Random) -> Any:
+    """Something in it, at any depth, replaced by what nobody expects there."""
+    if not isinstance(document, (dict, list)) or not document or chance.random() < 0.2:
+        return chance.choice(_WEIRD)
+    key = chance.choice(list(document) if isinstance(document, dict) else range(len(document)))
+    copy = document.copy()
+    copy[key] = _changed(document[key], chance)
+    return copy
 
 
 def test_a_failure_taken_out_of_records_and_journal_is_found_by_the_plan(bundle: Bundle) -> None:
