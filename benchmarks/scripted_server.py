@@ -54,7 +54,7 @@ class Ticking:
 def main() -> None:
     logs.configure("error", as_json=False)
     limits = Limits(together=50, prompt_cache_bytes=0)
-    worker = Worker(lambda _model: Ticking(), lambda: None, limits)  # type: ignore[arg-type, return-value]
+    worker = Worker(lambda _model, _modality: Ticking(), lambda: None, limits)  # type: ignore[arg-type, return-value]
     library = Library(Path(sys.argv[1]).expanduser(), Packages.installed())
     server = Server(make_app(library, worker, Policy()), bind("127.0.0.1", 0), limits.together + limits.waiting)
     server.start()

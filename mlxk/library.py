@@ -46,10 +46,10 @@ class Model:
         return self.healthy and self.runtime.get(modality, "not declared") is None
 
     @property
-    def widest(self) -> Modality:
-        """What it is loaded for where everything may be asked of it: a model with eyes reads text too."""
-        wide: tuple[Modality, ...] = ("vision", "text", "audio")
-        return next((modality for modality in wide if self.runs(modality)), "text")
+    def main(self) -> Modality:
+        """What it is loaded for before anything is asked of it."""
+        found: tuple[Modality, ...] = ("text", "vision", "audio")
+        return next((modality for modality in found if self.runs(modality)), "text")
 
     def check_runs(self, modality: Modality) -> None:
         """Raise the reason why it is not for this, or not here."""
@@ -130,7 +130,7 @@ class Library:
         if not model.healthy:
             listed = " ".join(problem.message for problem in model.problems)
             raise ModelUnhealthy(f"{model.name} is not whole: {listed} Download it again.")
-        model.check_runs(modality or model.widest)
+        model.check_runs(modality or model.main)
         from mlxk import memory  # noqa: PLC0415 - for loading only, and it takes a while to import
 
         available = memory.available_bytes()

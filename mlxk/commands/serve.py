@@ -55,7 +55,7 @@ def execute(arguments: argparse.Namespace) -> int:
     model = _preloaded(library, arguments.model) if arguments.model else None
     logs.configure(arguments.log_level, as_json=arguments.log_json, secret=arguments.api_key)
     limits = _limits(arguments)
-    worker = Worker(engines.load_for_all, engines.leave_thread, limits)
+    worker = Worker(engines.load, engines.leave_thread, limits)
     policy = Policy(
         loopback,
         arguments.api_key,

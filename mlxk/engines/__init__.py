@@ -64,6 +64,14 @@ class Generation:
     top_logprobs: int | None = None
     recording: Recording | None = None
 
+    @property
+    def needs(self) -> Modality:
+        """What a model must be loaded for to answer it."""
+        if self.recording is not None:
+            return "audio"
+        shows = not isinstance(self.prompt, str) and any(message.images for message in self.prompt)
+        return "vision" if shows else "text"
+
 
 @dataclass(frozen=True, slots=True)
 class Usage:
@@ -282,11 +290,6 @@ def load(model: Model, modality: Modality = "text") -> Engine:
     from mlxk.engines.text import TextEngine  # noqa: PLC0415 - imports mlx-lm, which takes a second
 
     return TextEngine.load(model)
-
-
-def load_for_all(model: Model) -> Engine:
-    """Load a model for everything that it can do here."""
-    return load(model, model.widest)
 
 
 def check_media(request: Generation) -> None:

@@ -153,7 +153,7 @@ class _Service:
         return HTTPResponse(body, 200, {"Content-Type": content_type})
 
     def _answer(self, asked: Asked, form: type[ChatShape | TextShape]) -> HTTPResponse | EventStream:
-        model = self._admit(asked.model, asked.modality)
+        model = self._admit(asked.model, asked.generations[0].needs)
         exchange = self._worker.submit(model, asked.generations)
         shape = form(model.name, logprobs=asked.generations[0].top_logprobs is not None)
         client = self._client()

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 
 from mlxk import exif, images, showing
 from mlxk.chat import Message
-from mlxk.compatibility import Modality
 from mlxk.engines import Recording
 from mlxk.errors import MediaRefused, RequestError
 from mlxk.showing import Shown
@@ -22,12 +21,11 @@ Prompt = tuple[Message, ...] | str
 
 @dataclass(frozen=True, slots=True)
 class Posed:
-    """``modality`` is what a model must be good for. Where images are shown in chunks, there is a prompt for each of them, and
+    """Where images are shown in chunks, there is a prompt for each of them, and something that stands before the answer to it:
 
-    something that stands before the answer to it: ``headings`` are as many as prompts, or none. Only one ``recording`` is heard.
+    ``headings`` are as many as prompts, or none. Only one ``recording`` is heard.
     """
 
-    modality: Modality
     prompts: tuple[Prompt, ...]
     headings: tuple[str, ...] = ()
     recording: Recording | None = None
@@ -37,13 +35,13 @@ def pose(messages: Sequence[Message], at_once: int | None) -> Posed:
     """``at_once`` images are shown together; None: all of them. Raises RequestError, MediaRefused."""
     last = next((message for message in reversed(messages) if message.role == "user"), None)
     if last is None or not (last.images or last.sounds):
-        return Posed("text", (tuple(_told(message) for message in messages),))
+        return Posed((tuple(_told(message) for message in messages),))
     if last.images and last.sounds:
         raise RequestError("The last message brings images and a recording; no model here takes both.", param="messages")
     if last.sounds:
         if len(last.sounds) > 1:
             raise RequestError("The last message brings more than one recording.", param="messages")
-        return Posed("audio", (last.content,), recording=Recording(last.sounds[0]))
+        return Posed((last.content,), recording=Recording(last.sounds[0]))
     try:
         images.check_together(last.images)
     except MediaRefused as error:
@@ -61,7 +59,7 @@ def _shown(opening: tuple[Message, ...], last: Message, numbers: dict[str, int],
         heading = showing.heading(number, len(chunks), [f"image {each.number}" for each in chunk])
         prompts.append((*opening, message))
         headings.append(("\n" if number > 1 else "") + heading + table)
-    return Posed("vision", tuple(prompts), tuple(headings) if any(headings) else ())
+    return Posed(tuple(prompts), tuple(headings) if any(headings) else ())
 
 
 def _numbers(messages: Sequence[Message]) -> dict[str, int]:

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from mlxk.chat import Message, Role
-from mlxk.compatibility import Modality
 from mlxk.engines import Generation, Sampling
 from mlxk.errors import RequestError
 from mlxk.server import conversations, media
@@ -87,7 +86,6 @@ class Asked:
     generations: tuple[Generation, ...]
     stream: bool
     include_usage: bool
-    modality: Modality = "text"
     headings: tuple[str, ...] = ()
 
     @property
@@ -105,11 +103,11 @@ def parse_chat(body: bytes, default_max_tokens: int | None = None, images_at_onc
     posed = conversations.pose(_messages(fields.get("messages")), at_once)
     asked = _asked(fields, posed.prompts, default_max_tokens, (top or 0) if wanted else None)
     if posed.recording is None:
-        return dataclasses.replace(asked, modality=posed.modality, headings=posed.headings)
+        return dataclasses.replace(asked, headings=posed.headings)
     _check_unasked(fields, _NOT_FOR_RECORDINGS, "is for answers, and a recording is transcribed")
     temperature = fields.number("temperature", 0, 2, 0.0)
     heard = Generation(posed.prompts[0], sampling=Sampling(temperature), recording=posed.recording)
-    return dataclasses.replace(asked, modality=posed.modality, generations=(heard,))
+    return dataclasses.replace(asked, generations=(heard,))
 
 
 def parse_completion(body: bytes, default_max_tokens: int | None = None) -> Asked:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from mlxk import engines, settings
+from mlxk.compatibility import Modality
 from mlxk.engines import Batch, Engine, Generation
 from mlxk.errors import MlxkError, Unavailable
 from mlxk.library import Model
@@ -45,7 +46,7 @@ class Worker:
     called on it last.
     """
 
-    def __init__(self, load: Callable[[Model], Engine], leave: Callable[[], None], limits: Limits) -> None:
+    def __init__(self, load: Callable[[Model, Modality], Engine], leave: Callable[[], None], limits: Limits) -> None:
         self._load = load
         self._leave = leave
         self._limits = limits
@@ -59,6 +60,7 @@ class Worker:
         self._thread = threading.Thread(target=self._live, name="engine", daemon=True)
         self._preload: Model | None = None
         self._on_death: Callable[[], None] = lambda: None
+        self._loaded_for: Modality = "text"
         self.loaded: Model | None = None
         self.failure: MlxkError | None = None
 
@@ -115,7 +117,7 @@ class Worker:
     def _live(self) -> None:
         try:
             if self._preload is not None:
-                self._switch(self._preload)
+                self._switch(self._preload, self._preload.main)
                 self._state = "ok"
             while self._has_work():
                 self._admit()
@@ -154,7 +156,7 @@ class Worker:
                 self._waiting.popleft()
             if not self._waiting or len(self._active) >= self._limits.together:
                 return None
-            if self._batch and not self._is_loaded(self._waiting[0].model):
+            if self._batch and not self._is_loaded_for(self._waiting[0]):
                 return None
             ticket = self._waiting.popleft()
             self._active.append(ticket)
@@ -175,20 +177,24 @@ class Worker:
 
     def _batch_for(self, ticket: Ticket) -> Batch:
         """The batch of its model. What it brings is looked at before another model makes room for its own."""
-        if not self._is_loaded(ticket.model) or self._batch is None:
+        if not self._is_loaded_for(ticket) or self._batch is None:
             engines.check_media(ticket.request)
-            self._switch(ticket.model)
+            self._switch(ticket.model, ticket.request.needs)
         assert self._batch is not None
         return self._batch
 
-    def _is_loaded(self, model: Model) -> bool:
-        return self.loaded is not None and self.loaded.snapshot == model.snapshot
+    def _is_loaded_for(self, ticket: Ticket) -> bool:
+        """A model that was loaded to see reads text too. One that was not decodes texts together, and is loaded anew to see."""
+        if self.loaded is None or self.loaded.snapshot != ticket.model.snapshot:
+            return False
+        return ticket.request.needs in ({"vision", "text"} if self._loaded_for == "vision" else {self._loaded_for})
 
-    def _switch(self, model: Model) -> None:
+    def _switch(self, model: Model, modality: Modality) -> None:
         """Load the model in the place of another one."""
         self._unload()
-        log.info("Loading %s", model.name)
-        self._engine = self._load(model)
+        log.info("Loading %s for %s", model.name, modality)
+        self._engine = self._load(model, modality)
+        self._loaded_for = modality
         self._batch = self._engine.batch(self._prompt_cache_bytes())
         self.loaded = model
 

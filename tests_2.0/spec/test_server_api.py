@@ -80,7 +80,7 @@ def port(tmp_path_factory):
     for model in (MODEL, EYES, EARS):
         store.install(model, home)
     limits = Limits(together=4)
-    worker = Worker(engines.load_for_all, engines.leave_thread, limits)
+    worker = Worker(engines.load, engines.leave_thread, limits)
     app = make_app(Library(home / "hub", MlxLm.installed()), worker, Policy())
     server = Server(app, bind("127.0.0.1", 0), limits.waiting + limits.together)
     server.start()

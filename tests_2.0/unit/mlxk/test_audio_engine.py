@@ -35,7 +35,7 @@ def model(home):
 
 @pytest.fixture(scope="module")
 def engine(model):
-    return engines.load_for_all(model)
+    return engines.load(model, "audio")
 
 
 def hear(engine, data, cancelled=lambda: False, **options):

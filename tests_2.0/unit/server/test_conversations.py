@@ -42,13 +42,12 @@ def test_text_goes_as_it_is():
     messages = (Message("system", "Be brief."), asked(), answered(), asked(content="And?"))
 
     assert pose(messages, None).prompts == (messages,)
-    assert (pose(messages, None).modality, pose(messages, None).headings) == ("text", ())
+    assert pose(messages, None).headings == ()
 
 
 def test_of_what_earlier_messages_brought_it_is_told_that_there_was_something():
     posed = pose((asked(A, B), answered(), asked(content="", sounds=(SOUND,)), answered(), asked(content="And?")), None)
 
-    assert posed.modality == "text"
     assert [message.content for message in posed.prompts[0]] == [
         "What?\n[2 image(s) were attached]", "That.", "[1 recording(s) were attached]", "That.", "And?",
     ]  # fmt: skip
@@ -58,7 +57,6 @@ def test_of_what_earlier_messages_brought_it_is_told_that_there_was_something():
 def test_the_last_message_of_the_user_counts_with_what_the_system_says_and_nothing_else():
     posed = pose((Message("system", "Be brief."), asked(A), answered(), asked(B, C, content=""), answered("The")), None)
 
-    assert posed.modality == "vision"
     assert posed.prompts == ((Message("system", "Be brief."), Message("user", "Describe the image.", (B, C))),)
     assert posed.headings == ()
 
@@ -86,7 +84,7 @@ def test_numbers_are_found_in_the_tables_of_earlier_answers():
 def test_a_recording_is_heard_after_the_text_beside_it():
     posed = pose((asked(), answered(), asked(content="Before.", sounds=(SOUND,))), None)
 
-    assert (posed.modality, posed.prompts, posed.recording.sound) == ("audio", ("Before.",), SOUND)
+    assert (posed.prompts, posed.recording.sound) == (("Before.",), SOUND)
 
 
 @pytest.mark.parametrize("message", [asked(sounds=(SOUND, SOUND)), asked(A, sounds=(SOUND,))])

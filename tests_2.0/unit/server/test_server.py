@@ -139,7 +139,7 @@ def serving(hub, policy=None, most_connections=512, workspace=None, **limits):
         hub.add(name)
     hub.add("org/broken", {"model.safetensors": None})
     worker = Worker(
-        lambda model: Script(model.name, notes), lambda: None, Limits(**{"waiting": CAPACITY, "together": 1, **limits})
+        lambda model, modality: Script(model.name, notes), lambda: None, Limits(**{"waiting": CAPACITY, "together": 1, **limits})
     )
     app = make_app(Library(hub.root, MlxLm.installed()), worker, policy or Policy(), workspace)
     server = Server(app, bind("127.0.0.1", 0), CAPACITY + 1, most_connections)

@@ -194,7 +194,7 @@ def target(tmp_path_factory):
     for model in (MODEL, EYES, EARS):
         store.install(model, home)
     limits = Limits()
-    worker = Worker(engines.load_for_all, engines.leave_thread, limits)
+    worker = Worker(engines.load, engines.leave_thread, limits)
     app = make_app(Library(home / "hub", MlxLm.installed()), worker, Policy(default_max_tokens=20))
     server = Server(app, bind("127.0.0.1", 0), limits.waiting + limits.together)
     server.start()

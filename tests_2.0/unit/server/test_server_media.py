@@ -87,7 +87,7 @@ def serving(home):
     ends = []
 
     def start(limits, policy=None, large_bodies=None):
-        worker = Worker(engines.load_for_all, engines.leave_thread, limits)
+        worker = Worker(engines.load, engines.leave_thread, limits)
         app = make_app(Library(home / "hub", Packages.installed()), worker, policy or Policy())
         most = limits.waiting + limits.together
         server = Server(app, bind("127.0.0.1", 0), most, large_bodies=large_bodies or bodies.Budget())
@@ -160,6 +160,18 @@ def test_without_a_picture_a_model_with_eyes_answers_text(client):
     assert client.said(DESCRIBE) == "I see no image."
     assert client.said({"type": "text", "text": "Hello!"}) == "Hello! How can I help?"
     assert json.loads(client.send("/v1/completions", json.dumps({"model": EYES, "prompt": "The", "max_tokens": 3}))[1])["choices"]
+
+
+def test_texts_of_a_model_with_eyes_are_remembered_as_those_of_any_model_until_it_is_to_see(serving):
+    client = serving(Limits())
+    hello = {"type": "text", "text": "Hello!"}
+    cached = lambda: json.loads(client.chat(hello)[1])["usage"]["prompt_tokens_details"]["cached_tokens"]  # noqa: E731
+    first, again = cached(), cached()
+    seen = client.said(DESCRIBE, shown(RED))
+
+    assert (first, again > 0, seen) == (0, True, "A red circle on white.")
+    assert (cached(), cached()) == (0, 0)
+    assert client.said(hello) == "Hello! How can I help?"
 
 
 def test_a_picture_without_a_prompt_is_described(client):
