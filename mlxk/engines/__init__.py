@@ -306,8 +306,8 @@ def check_media(request: Generation) -> None:
 
 def leave_thread() -> None:
     """The last thing that a thread other than the main one does after it has loaded models."""
-    if text := sys.modules.get("mlxk.engines.text"):
-        text.destroy_streams()
+    if used := sys.modules.get("mlxk.engines.release"):  # as every engine does
+        used.destroy_streams()
 
 
 def unexpected(error: Exception) -> GenerationFailed:

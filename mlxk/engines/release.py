@@ -16,3 +16,8 @@ def release() -> None:
     gc.collect()
     mx.eval(mx.random.state)
     mx.clear_cache()
+
+
+def destroy_streams() -> None:
+    """End MLX's use of this thread: streams that outlive their thread abort the process when it exits."""
+    mx.clear_streams()

@@ -163,11 +163,6 @@ class TextEngine:
             raise GenerationFailed(f"The model failed while generating: {error}") from error
 
 
-def destroy_streams() -> None:
-    """End MLX's use of this thread: streams that outlive their thread abort the process when it exits."""
-    mx.clear_streams()
-
-
 class _CancelledError(Exception):
     pass
 

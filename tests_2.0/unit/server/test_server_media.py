@@ -86,13 +86,14 @@ def serving(home):
     """``serving(limits)`` is a client of a server."""
     ends = []
 
-    def start(limits, policy=None, large_bodies=None):
+    def start(limits, policy=None, large_bodies=None, preload=None):
         worker = Worker(engines.load, engines.leave_thread, limits)
-        app = make_app(Library(home / "hub", Packages.installed()), worker, policy or Policy())
+        library = Library(home / "hub", Packages.installed())
+        app = make_app(library, worker, policy or Policy())
         most = limits.waiting + limits.together
         server = Server(app, bind("127.0.0.1", 0), most, large_bodies=large_bodies or bodies.Budget())
         server.start()
-        worker.start()
+        worker.start(library.admit(library.locate(preload), modality=None) if preload else None)
         loop = threading.Thread(target=server.run)
         loop.start()
         ends.append((server, loop, worker))
@@ -478,6 +479,16 @@ def test_a_model_that_cannot_take_it_says_so_and_the_one_in_memory_stays(client,
     assert (status, error["code"]) == (422, "capability_not_supported")
     assert said in error["message"]
     assert client.worker.loaded.name == TEXT
+
+
+def test_a_server_can_begin_with_a_model_with_ears(serving):
+    client = serving(Limits(), preload=EARS)
+
+    while client.worker.state == "loading":
+        time.sleep(0.005)
+
+    assert (client.worker.state, client.worker.loaded.name) == ("ok", EARS)
+    assert json.loads(client.hear()[1])["text"] == "Nine red apples."
 
 
 @pytest.mark.parametrize("model", [TEXT, EYES])

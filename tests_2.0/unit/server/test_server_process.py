@@ -153,3 +153,18 @@ def test_an_engine_that_dies_takes_the_process_with_it_and_says_why(tmp_path):
     assert loading == 503
     assert server.returncode == 1
     assert "mint/llama-tiny cannot be loaded" in complaint.splitlines()[-1]
+
+
+@pytest.mark.timeout(600)  # the first to ask mints the model, or waits for who does
+@pytest.mark.parametrize("model", ["mint/whisper-tiny", "mint/qwen2-vl-tiny"])
+def test_a_server_that_saw_or_heard_ends_in_peace(tmp_path, model):
+    store.install(model, tmp_path)
+    with serving("--port", "0", "--model", model, home=tmp_path) as server:
+        port = announced(server)["port"]
+        while get(port, "/health") == 503:
+            time.sleep(0.02)
+        server.send_signal(signal.SIGTERM)
+        _, log = server.communicate(timeout=PATIENCE_S)
+
+    assert server.returncode == 0
+    assert {line.split()[0] for line in log.splitlines()} == {"[INFO]"}
