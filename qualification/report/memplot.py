@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import html
 import io
-import json
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from qualification import schemas
 from qualification.errors import QualificationError, UsageError
 from qualification.report import history, summary
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _FORMATS = ("html", "png", "svg")
+_OPTIONAL = ("swap_used_mb", "swap_used_bytes", "load_1", "cpu_user", "gpu_device_util", "memory_pressure")
 _PLENTY_GB, _SCARCE_GB = 32, 16
 _PRESSURES = {2: ("#e2a83d", "memory pressure: warning"), 4: ("#c4262e", "memory pressure: critical")}
 
@@ -67,22 +68,34 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def read_samples(path: Path) -> list[dict[str, Any]]:
-    """Samples with ``ts`` and ``ram_free_gb``. Raises UsageError where the file has none."""
+    """Samples with ``ts`` and ``ram_free_gb``. Raises UsageError where the file has none, or one with a figure that is none."""
     try:
-        lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+        lines = [schemas.parse(line) for line in path.read_bytes().splitlines()]
     except (OSError, ValueError) as error:
         raise UsageError(f"{path} cannot be read as JSON lines: {error}") from error
-    samples = [_sample(line) for line in lines if isinstance(line, dict) and "ts" in line]
+    samples = []
+    for number, line in enumerate(lines, start=1):
+        if isinstance(line, dict) and "ts" in line:
+            if wrong := _wrong(line):
+                raise UsageError(f"{path}:{number}: {wrong} is no figure, and each sample has ts and ram_free_gb")
+            samples.append(_sample(line))
     if not samples:
         raise UsageError(f"{path} holds no sample of memory; memmon writes such a file")
     return samples
+
+
+def _wrong(line: Mapping[str, Any]) -> str:
+    """The first of its figures that is not a number; some may be missing, or null where the machine does not tell them."""
+    required = ("ts", "available_bytes" if "available_bytes" in line else "ram_free_gb")
+    optional = [key for key in _OPTIONAL if line.get(key) is not None]
+    return next((key for key in (*required, *optional) if not isinstance(line.get(key), (int, float))), "")
 
 
 def _sample(line: Mapping[str, Any]) -> dict[str, Any]:
     """The samples of a bundle count in bytes."""
     if "available_bytes" not in line:
         return dict(line)
-    swap = {"swap_used_mb": line["swap_used_bytes"] / 1e6} if "swap_used_bytes" in line else {}
+    swap = {"swap_used_mb": line["swap_used_bytes"] / 1e6} if line.get("swap_used_bytes") is not None else {}
     return {**line, "ram_free_gb": line["available_bytes"] / 1e9, **swap}
 
 
@@ -106,7 +119,7 @@ def draw(samples: Sequence[Mapping[str, Any]], spans: Sequence[Span], title: str
     except ImportError as error:
         raise UsageError('drawing needs matplotlib: pip install "mlxk[plots]"') from error
     matplotlib.use("Agg")
-    matplotlib.rcParams["svg.hashsalt"] = "memplot"
+    matplotlib.rcParams |= {"svg.hashsalt": "memplot", "text.parse_math": False}  # a dollar in a name is a dollar
     figure = _figure(samples, spans, title)
     drawn = io.BytesIO()
     metadata = {"Date": None} if form != "png" else None

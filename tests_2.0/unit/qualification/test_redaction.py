@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from qualification import redaction
+from qualification.report.run import judge
 from qualification.verify import verify
 
 TOKEN = "hf_" + "abcdefghijklmnopqrstuvwxyz0123456789"[:34]
@@ -64,3 +65,17 @@ def test_no_file_of_a_bundle_holds_a_home_a_user_or_a_token_whatever_tests_and_p
     assert all("~/src/a.py" in path.read_text(encoding="utf-8") for path in files if path.name in ("a.1.log", "tests.jsonl"))
     user = getpass.getuser()
     assert f'"{user}"' not in bundle.machine.read_text(encoding="utf-8")
+
+
+def test_a_log_that_is_no_text_is_cleaned_and_its_other_bytes_stay(build: Any, begin: Any, sealed: Any, tmp_path: Path) -> None:
+    run = begin(build.plan(build.cell("text[a]")))
+    run.ran("text[a]", log="logs/a.1.log")
+    bundle = sealed(run, tmp_path / "bundle")
+    bundle.manifest.unlink()
+    log = bundle.logs / "a.1.log"
+    log.write_bytes(b"\xff\x00 /home/alice/x \xc3\r\n" + TOKEN.encode() + b"\xfe no end of line")
+
+    judge(bundle)
+
+    assert log.read_bytes() == b"\xff\x00 ~/x \xc3\r\n<token>\xfe no end of line"
+    assert not [path.name for path in bundle.root.iterdir() if path.name.startswith(".")]

@@ -8,6 +8,7 @@ import re
 import struct
 import subprocess
 import sys
+from dataclasses import replace
 from html.parser import HTMLParser
 from itertools import pairwise
 from pathlib import Path
@@ -242,7 +243,9 @@ class _Links(HTMLParser):
 def test_memplot_writes_one_html_file_that_needs_nothing_else(files: Path) -> None:
     samples, spans = memplot.read_samples(files / "2026-memory.jsonl"), memplot.read_spans(files / "2026-benchmark.jsonl")
 
-    page = memplot.draw(samples, spans, "<b>title</b>", "html").decode()
+    odd = [replace(span, label=f"org/$\\frac{{ {span.label[4:]}") for span in spans]  # no formula, whatever its dollars
+
+    page = memplot.draw(samples, odd, "<b>title</b> $", "html").decode()
 
     found = _Links(page)
     assert found.outside == []
@@ -273,6 +276,25 @@ def test_memplot_reads_the_samples_of_a_bundle(tmp_path: Path) -> None:
 def test_memplot_names_a_file_without_samples(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert memplot.main([str(files / "old.jsonl")]) == 2
     assert "holds no sample of memory" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("line", "wrong"),
+    [
+        ('{"ts": "now", "ram_free_gb": 1}', "ts is no figure"),
+        ('{"ts": 1}', "ram_free_gb is no figure"),
+        ('{"ts": 1, "available_bytes": null}', "available_bytes is no figure"),
+        ('{"ts": 1, "ram_free_gb": 1, "load_1": "much"}', "load_1 is no figure"),
+        ('{"ts": 1, "ram_free_gb": NaN}', "NaN is no number of JSON"),
+        ("{", "cannot be read as JSON lines"),
+    ],
+)
+def test_memplot_names_a_sample_that_is_none(tmp_path: Path, capsys: pytest.CaptureFixture[str], line: str, wrong: str) -> None:
+    (tmp_path / "memory.jsonl").write_text(f'{{"ts": 0, "ram_free_gb": 1}}\n{line}\n', encoding="utf-8")
+
+    assert memplot.main([str(tmp_path / "memory.jsonl"), "-o", str(tmp_path / "out.svg"), "--format", "svg"]) == 2
+    assert wrong in capsys.readouterr().err
+    assert not (tmp_path / "out.svg").exists()
 
 
 def _recipes() -> list[tuple[bool, str]]:
