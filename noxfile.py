@@ -38,6 +38,9 @@ RESUMING = "--resume" in sys.argv
 EVERY_CORE = ("-n", "logical", "--dist", "worksteal")
 """Of pytest-xdist: the default suite is mostly waiting for small processes; ``-- -n 0`` runs it in one."""
 
+BASE = ("--base", os.environ["BASE"]) if os.environ.get("BASE") else ()
+"""The release that speed is compared with, where somebody says which: a wheel, a tag, or ``first``."""
+
 nox.needs_version = ">=2025.5.1"
 nox.options.default_venv_backend = "uv|virtualenv"
 nox.options.reuse_venv = "yes"
@@ -177,7 +180,7 @@ def plan(session: nox.Session) -> None:
         if session.python and DECLARED.source != "minted" and any((settings.hf_home() / "hub").glob("models--*")):
             _install_wheel(session, wheel, "-c", str(CONSTRAINTS))
             command += ["--tool", str(Path(session.bin) / "mlxk")]
-    _run(session, *command, *(session.posargs or ["--begin", str(REPORTS)]))
+    _run(session, *command, *BASE, *(session.posargs or ["--begin", str(REPORTS)]))
     _planning["done"] = True
 
 
@@ -201,7 +204,7 @@ def qualify(session: nox.Session, version: str, dependencies: str) -> None:
     if wheel is None:
         session.error("the wheel of this run is gone from .nox/wheel; `make qualify` builds it and begins anew")
     inputs = ["--matrix", str(MATRIX), "--wheel", str(wheel), "--constraints", str(CONSTRAINTS), "--project", str(ROOT)]
-    command = [*QUALIFICATION, "run", str(bundle), "--environment", environment, *inputs]
+    command = [*QUALIFICATION, "run", str(bundle), "--environment", environment, *inputs, *BASE]
     if session.python and dependencies == "lowest" and not _uv():
         command += ["--absent", "uv, which alone resolves the lowest versions, is not installed; `pip install uv` adds it"]
     elif session.python:

@@ -16,8 +16,10 @@ from typing import Any
 
 from qualification import caches, needs, outcome, processes, records, redaction, settings, supervise
 from qualification.declared import Process, Quarantined
-from qualification.errors import BundleError, EnvironmentUnfitError
+from qualification.errors import BundleError, EnvironmentUnfitError, UsageError
 from qualification.outcome import Ended, Judged
+from qualification.performance import environments
+from qualification.performance.environments import Releases, Side
 from qualification.plan import Cell
 from qualification.supervise import Result, Supervisors
 
@@ -50,7 +52,7 @@ class Order:
     """What to attempt, with which interpreter, and where to write; ``abandoned`` tells when nobody waits for it.
 
     ``need_bytes`` is what it is expected to hold in memory, ``quarantine`` the entries that cover it. ``supervisors`` has one
-    ready for it; without it is started when it is needed.
+    ready for it; without it is started when it is needed. ``releases`` are for a cell that compares them.
     """
 
     cell: Cell
@@ -65,6 +67,7 @@ class Order:
     need_bytes: int = 0
     quarantine: tuple[Quarantined, ...] = ()
     supervisors: Supervisors | None = None
+    releases: Releases | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,12 +108,21 @@ class _Process:
         self._order, self._cell, self._scratch = order, order.cell, scratch
         self._hf_home = scratch / "hf"
         self._users_cache: Path | None = None
+        self._compared: tuple[Side, Side] | None = None
         self._token = uuid.uuid4().hex
         self._deadline = time.monotonic() + order.cell.timeout_s
         self._make_directories()
 
     def prepare(self) -> None:
-        """Puts the cell's minted model into its Hugging Face home; a discovered model is read where the user has it."""
+        """Puts the cell's minted model into its Hugging Face home; a discovered model is read where the user has it.
+
+        For a cell that compares two releases their environments are made, or found where an earlier run has made them.
+        """
+        if self._cell.metrics and self._order.releases:
+            try:
+                self._compared = environments.both(self._order.releases, self._order.python)
+            except UsageError as error:
+                raise EnvironmentUnfitError(str(error)) from error
         model = self._cell.model
         if model is None:
             return
@@ -309,6 +321,8 @@ class _Process:
             "reruns": self._cell.reruns,
             "share": asdict(share) if share else None,
             "project": str(self._order.project),
+            "sides": [{"wheel": str(side.wheel), "sha256": side.sha256, "root": str(side.root)} for side in self._compared or ()],
+            "metrics": [asdict(metric) for metric in self._cell.metrics],
         }
 
 

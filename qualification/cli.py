@@ -13,6 +13,8 @@ from qualification.errors import QualificationError
 from qualification.hub import command as hub
 from qualification.mint import command as mint
 from qualification.performance import command as comparing
+from qualification.performance import releases
+from qualification.performance.environments import Releases
 from qualification.plan import Plan
 from qualification.report import command as report
 from qualification.report import derived, markdown, terminal
@@ -58,6 +60,7 @@ def _parser() -> argparse.ArgumentParser:
     running.add_argument("--project", type=Path, default=Path(), help="the checkout that holds the tests (default: here)")
     running.add_argument("--wheel", type=Path, help="the wheel that must be what the environment holds")
     running.add_argument("--constraints", type=Path, help="the pinned versions that the environment was made with")
+    planning.add_release_arguments(running)
     running.add_argument("--matrix", type=Path, help="the matrix that was planned")
     running.add_argument("--resume", action="store_true", help="leave cells alone that have ended; run what is missing")
     running.add_argument(
@@ -89,6 +92,9 @@ def _parser() -> argparse.ArgumentParser:
 
 def _run(arguments: argparse.Namespace) -> int:
     found = bundle.find(arguments.bundle)
+    planned = bundle.load_plan(found)
+    base = _base(planned, arguments)
+    compared = base and arguments.wheel and Releases(base, arguments.wheel, arguments.constraints, arguments.compared.absolute())
     job = runner.Job(
         bundle=found,
         project=arguments.project.resolve(),
@@ -99,20 +105,28 @@ def _run(arguments: argparse.Namespace) -> int:
         wheel=arguments.wheel,
         only=tuple(arguments.only),
         resume=arguments.resume,
-        changed=_changes(bundle.load_plan(found), arguments),
+        changed=_changes(planned, arguments, base),
+        releases=compared or None,
     )
     with progress.watching(history.read(found.root.parent).seconds, machine.observe().beside) as watch:
         runner.run(job, watch)
     return 0
 
 
-def _changes(planned: Plan, arguments: argparse.Namespace) -> Callable[[], tuple[str, ...]]:
+def _base(planned: Plan, arguments: argparse.Namespace) -> Path | None:
+    """The wheel that speed is compared with, if any cell compares."""
+    if not any(cell.metrics for cell in planned.cells):
+        return None
+    return releases.before(arguments.base, arguments.project, arguments.compared / "wheels")[0]
+
+
+def _changes(planned: Plan, arguments: argparse.Namespace, base: Path | None) -> Callable[[], tuple[str, ...]]:
     """Tells what differs from the plan's inputs; the matrix only where ``--matrix`` names it."""
     tests = sorted({path for cell in planned.cells for path in cell.tests})
     sha256 = matrix.reader_of_sha256(arguments.matrix) if arguments.matrix else lambda: planned.inputs.matrix_sha256
 
     def changed() -> tuple[str, ...]:
-        now = inputs.read(arguments.project, tests, sha256(), arguments.wheel, arguments.constraints)
+        now = inputs.read(arguments.project, tests, sha256(), arguments.wheel, arguments.constraints, base)
         return inputs.changed(planned.inputs, now)
 
     return changed

@@ -8,6 +8,8 @@ from typing import Literal
 Axis = Literal["python", "dependencies", "tier"]
 Gate = Literal["blocker", "major", "minor"]
 Modality = Literal["text", "vision", "audio"]
+Portfolio = Literal["text", "vision", "audio", "perf"]
+"""The models of a modality, or those that speed is measured on."""
 Need = Literal["hub", "network", "credentials"]
 Process = Literal["wet", "separate", "shuffled"]
 Source = Literal["auto", "discovered", "fallback", "minted"]
@@ -29,6 +31,18 @@ class Tier:
 
 
 @dataclass(frozen=True, slots=True)
+class Metric:
+    """A figure that must not be worse than that of the release before; both as shares, 0.03 is 3 % more.
+
+    It fails where it is more than ``tolerance`` worse, and passes where it is less than ``margin`` worse, beyond doubt.
+    """
+
+    name: str
+    tolerance: float
+    margin: float
+
+
+@dataclass(frozen=True, slots=True)
 class Group:
     """Tests that run under one rule; ``tests`` are paths below the project's root."""
 
@@ -36,7 +50,7 @@ class Group:
     process: Process
     tests: tuple[str, ...]
     marks: str | None
-    for_each: Modality | None
+    for_each: Portfolio | None
     over: tuple[Axis, ...]
     gate: Gate
     timeout_s: float
@@ -49,6 +63,8 @@ class Group:
     needs: tuple[Need, ...] = ()
     exclusive: bool = False
     """Measures, so that it runs on a quiet machine only."""
+    metrics: tuple[Metric, ...] = ()
+    """What it compares with the release before."""
 
 
 @dataclass(frozen=True, slots=True)

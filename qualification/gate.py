@@ -25,6 +25,7 @@ Code = Literal[
     "credentials_missing",
     "python_missing",
     "environment_missing",
+    "base_missing",
     "host_unfit",
     "ram",
     "memory_busy",
@@ -38,7 +39,8 @@ class Facts:
 
     ``selected`` is None when nothing was selected, so that everything runs. ``capacity`` is the memory that models may use, and
     ``available_bytes`` what is free for use now. ``quarantine`` are the entries that are in force today, ``missing`` the needs
-    that are not met, ``no_environment`` is why the cell's environment cannot exist here. ``host`` is None where no machine is
+    that are not met, ``no_environment`` is why the cell's environment cannot exist here, and ``base`` whether the release before
+    is there to compare with. ``host`` is None where no machine is
     looked at, as in planning for another one.
     """
 
@@ -49,6 +51,7 @@ class Facts:
     quarantine: tuple[Quarantined, ...] = ()
     missing: Mapping[Need, str] = field(default_factory=dict)
     no_environment: str = ""
+    base: bool = False
     host: Host | None = None
 
     @property
@@ -107,11 +110,16 @@ def _needs(cell: Cell, facts: Facts) -> Decision | None:
     return None
 
 
+_NO_BASE = "it is compared with the release before, and which one that is nobody said, nor does the history of this folder"
+
+
 def _environment(cell: Cell, facts: Facts) -> Decision | None:
     if cell.python not in facts.pythons:
         return Decision("python_missing", missing_sentence(cell.python), f"a machine with Python {cell.python}")
     if facts.no_environment:
         return Decision("environment_missing", facts.no_environment, "a machine that can make this environment")
+    if cell.metrics and not facts.base:
+        return Decision("base_missing", _NO_BASE, "a run with BASE=<wheel|tag>, or with BASE=first where none came before")
     return None
 
 

@@ -15,10 +15,19 @@ _WORDS = {
     "constraints_sha256": "the pinned versions",
     "wheel": "the wheel's name",
     "wheel_sha256": "the wheel",
+    "base": "the release that it is compared with",
+    "base_sha256": "the release that it is compared with",
 }
 
 
-def read(project: Path, tests: Sequence[str], matrix_sha256: str, wheel: Path | None, constraints: Path | None) -> Inputs:
+def read(
+    project: Path,
+    tests: Sequence[str],
+    matrix_sha256: str,
+    wheel: Path | None,
+    constraints: Path | None,
+    base: Path | None = None,
+) -> Inputs:
     """The inputs as they are now; ``tests`` are paths below ``project``."""
     return Inputs(
         matrix_sha256=matrix_sha256,
@@ -26,12 +35,15 @@ def read(project: Path, tests: Sequence[str], matrix_sha256: str, wheel: Path | 
         constraints_sha256=_sha256(constraints),
         wheel=wheel.name if wheel else None,
         wheel_sha256=_sha256(wheel),
+        base=base.name if base else None,
+        base_sha256=_sha256(base),
     )
 
 
 def changed(planned: Inputs, now: Inputs) -> tuple[str, ...]:
     """What differs, in words; empty when a result obtained now belongs to the plan."""
-    return tuple(_WORDS[field.name] for field in fields(Inputs) if getattr(planned, field.name) != getattr(now, field.name))
+    differing = (field.name for field in fields(Inputs) if getattr(planned, field.name) != getattr(now, field.name))
+    return tuple(dict.fromkeys(_WORDS[name] for name in differing))
 
 
 def _shared(project: Path, tests: Sequence[str]) -> list[str]:

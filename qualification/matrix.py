@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from qualification import units
-from qualification.declared import DEFAULT_MEMORY_BYTES, Group, Matrix, Modality, Quarantined, Require, Tier
+from qualification.declared import DEFAULT_MEMORY_BYTES, Group, Matrix, Metric, Modality, Portfolio, Quarantined, Require, Tier
 from qualification.document import Document
 from qualification.errors import nearest
 
@@ -102,7 +102,7 @@ def _group(name: str, entry: dict[str, Any]) -> Group:
         process=entry["process"],
         tests=tuple(entry["tests"]),
         marks=entry.get("marks"),
-        for_each=cast("Modality | None", entry["for_each"].removeprefix("portfolio.") if "for_each" in entry else None),
+        for_each=cast("Portfolio | None", entry["for_each"].removeprefix("portfolio.") if "for_each" in entry else None),
         over=tuple(entry.get("over", [])),
         gate=entry["gate"],
         timeout_s=units.parse_seconds(entry["timeout"]) if "timeout" in entry else _DEFAULT_TIMEOUT_S,
@@ -111,6 +111,10 @@ def _group(name: str, entry: dict[str, Any]) -> Group:
         reruns=entry.get("reruns", 0),
         needs=tuple(entry.get("needs", ())),
         exclusive=entry.get("exclusive", False),
+        metrics=tuple(
+            Metric(metric, units.parse_share(bounds["tolerance"]), units.parse_share(bounds["margin"]))
+            for metric, bounds in entry.get("metrics", {}).items()
+        ),
     )
 
 
@@ -133,6 +137,20 @@ def _check_references(document: Document, matrix: Matrix) -> None:
     _check_consistency(document, matrix)
 
 
+def _check_metrics(document: Document, group: Group) -> None:
+    where = ("groups", group.name)
+    if group.for_each == "perf" and not group.metrics:
+        document.refuse(where, "a group that runs for_each: portfolio.perf lacks 'metrics', which say what it compares")
+    if group.metrics and group.for_each != "perf":
+        document.refuse((*where, "metrics"), "'metrics' belong to a group that runs for_each: portfolio.perf")
+    if group.metrics and not group.exclusive:
+        document.refuse((*where, "metrics"), "a group with 'metrics' is exclusive: others would disturb what it measures")
+    for metric in group.metrics:
+        if metric.tolerance >= metric.margin:
+            sentence = "'tolerance', beyond which it fails, must be less than 'margin', within which it passes"
+            document.refuse((*where, "metrics", metric.name), sentence)
+
+
 def _check_consistency(document: Document, matrix: Matrix) -> None:
     """Nothing contradicts itself, and every requirement can be met by some cell."""
     for left, right in pairwise(matrix.tiers):
@@ -143,6 +161,7 @@ def _check_consistency(document: Document, matrix: Matrix) -> None:
     for each in matrix.groups:
         if each.cpu and each.for_each:
             document.refuse(("groups", each.name, "cpu"), "a group that runs models cannot be cpu: models share one memory")
+        _check_metrics(document, each)
         if each.cpu and each.exclusive:
             document.refuse(
                 ("groups", each.name, "exclusive"), "a group is exclusive or cpu: cells of cpu groups run beside each other"

@@ -10,8 +10,19 @@ from itertools import product
 from pathlib import Path
 from typing import Any, cast
 
-from qualification import schemas
-from qualification.declared import DEFAULT_MEMORY_BYTES, Gate, Group, Matrix, Modality, Need, Process, Quarantined, Tier
+from qualification import portfolio, schemas
+from qualification.declared import (
+    DEFAULT_MEMORY_BYTES,
+    Gate,
+    Group,
+    Matrix,
+    Metric,
+    Modality,
+    Need,
+    Process,
+    Quarantined,
+    Tier,
+)
 from qualification.errors import BundleError, UsageError, nearest
 from qualification.portfolio import Model
 
@@ -36,6 +47,7 @@ class Cell:
     reruns: int = 0
     needs: tuple[Need, ...] = ()
     exclusive: bool = False
+    metrics: tuple[Metric, ...] = ()
 
     @property
     def names(self) -> frozenset[str]:
@@ -64,6 +76,9 @@ class Inputs:
     constraints_sha256: str | None
     wheel: str | None
     wheel_sha256: str | None
+    base: str | None = None
+    """The wheel of the release before, where speed is compared with it."""
+    base_sha256: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +93,14 @@ class Required:
 
 
 @dataclass(frozen=True, slots=True)
+class LeftOut:
+    """A group of the matrix that has no cell, because there is nothing that it could show."""
+
+    group: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
     """What a run must account for, cell by cell."""
 
@@ -89,6 +112,7 @@ class Plan:
     required: Required
     cells: tuple[Cell, ...]
     quarantine: tuple[Quarantined, ...] = ()
+    left_out: tuple[LeftOut, ...] = ()
 
     @property
     def environments(self) -> tuple[str, ...]:
@@ -101,17 +125,21 @@ def environment_id(python: str, dependencies: str) -> str:
     return f"py{python.replace('.', '')}-{dependencies}"
 
 
-def expand(matrix: Matrix, models: Sequence[Model], tier: str, inputs: Inputs) -> Plan:
+def expand(matrix: Matrix, models: Sequence[Model], tier: str, inputs: Inputs, first: str = "") -> Plan:
     """All cells of the matrix for a machine of ``tier``, in the order of the matrix.
 
     A group that is not ``over: [python]`` runs on the matrix's last Python, one that is not over ``dependencies`` on the first
     dependency set; one that is not over ``tier`` is owed once, on any machine.
+    ``first`` says, where no release came before this one, that it is so: what would be compared with it is left out.
     """
     tiers = tuple(dict.fromkeys(tier if name == "this" else name for name in matrix.require.tiers))
-    cells = [cell for group in matrix.groups for cell in _cells(matrix, group, models, tiers)]
+    left_out = tuple(LeftOut(group.name, first) for group in matrix.groups if group.metrics and first)
+    without = {each.group for each in left_out}
+    cells = [cell for group in matrix.groups if group.name not in without for cell in _cells(matrix, group, models, tiers)]
     asked = matrix.require
-    required = Required(asked.pythons, tiers, asked.groups, asked.families, asked.flaky)
-    return Plan(matrix.name, matrix.about, tier, matrix.tiers, inputs, required, tuple(cells), matrix.quarantine)
+    groups = tuple(group for group in asked.groups if group not in without)
+    required = Required(asked.pythons, tiers, groups, asked.families, asked.flaky)
+    return Plan(matrix.name, matrix.about, tier, matrix.tiers, inputs, required, tuple(cells), matrix.quarantine, left_out)
 
 
 def select(plan: Plan, only: Iterable[str]) -> frozenset[str]:
@@ -160,6 +188,7 @@ def thaw(content: bytes) -> Plan:
         ),
         cells=tuple(_cell(entry) for entry in document["cells"]),
         quarantine=tuple(Quarantined(**entry) for entry in document["quarantine"]),
+        left_out=tuple(LeftOut(**entry) for entry in document.get("left_out", ())),
     )
 
 
@@ -191,7 +220,8 @@ def _cells(matrix: Matrix, group: Group, models: Sequence[Model], tiers: Sequenc
     over_tiers: Sequence[str | None] = tiers if "tier" in group.over else [None]
     over_models: Sequence[Model | None] = [None]
     if group.for_each:
-        over_models = [model for model in models if model.modality == group.for_each]
+        chosen = portfolio.measured() if group.for_each == "perf" else models
+        over_models = [model for model in chosen if group.for_each in ("perf", model.modality)]
     for python, dependency_set, tier, model in product(pythons, dependencies, over_tiers, over_models):
         parts = [environment_id(python, dependency_set), tier, model.model_id if model else None]
         yield Cell(
@@ -211,12 +241,14 @@ def _cells(matrix: Matrix, group: Group, models: Sequence[Model], tiers: Sequenc
             reruns=group.reruns,
             needs=group.needs,
             exclusive=group.exclusive,
+            metrics=group.metrics,
         )
 
 
 def _cell(entry: dict[str, Any]) -> Cell:
     model = Model(**entry["model"]) if entry["model"] else None
-    return Cell(**{**entry, "tests": tuple(entry["tests"]), "needs": tuple(entry["needs"]), "model": model})
+    metrics = tuple(Metric(**metric) for metric in entry.get("metrics", ()))
+    return Cell(**{**entry, "tests": tuple(entry["tests"]), "needs": tuple(entry["needs"]), "model": model, "metrics": metrics})
 
 
 def _files(path: Path) -> Iterable[Path]:

@@ -12,6 +12,7 @@ from qualification import bundle, gate, history, host, inputs, interpreters, mac
 from qualification.debt import Debt, debts
 from qualification.declared import Matrix
 from qualification.errors import UsageError, nearest
+from qualification.performance import releases
 from qualification.plan import Plan
 from qualification.portfolio import Capacity
 from qualification.units import format_bytes, format_seconds
@@ -26,9 +27,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--project", type=Path, default=Path(), help="the checkout that holds the tests (default: here)")
     parser.add_argument("--wheel", type=Path, help="the wheel that is examined")
     parser.add_argument("--constraints", type=Path, help="the pinned versions that environments are made with")
+    add_release_arguments(parser)
     parser.add_argument("--begin", type=Path, metavar="REPORTS", help="freeze the plan into a new bundle below REPORTS")
 
     parser.add_argument("--reports", type=Path, default=Path("reports"), help="earlier runs, which tell times and memory")
+
+
+def add_release_arguments(parser: argparse.ArgumentParser) -> None:
+    """Of the release that speed is compared with, alike for a plan and for its runs."""
+    parser.add_argument(
+        "--base", metavar="RELEASE", help="the release before: a wheel, a tag, or first (default: the newest v* tag)"
+    )
+    parser.add_argument(
+        "--compared", type=Path, default=Path(".nox/compared"), help="where releases and their environments are kept"
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -56,14 +68,16 @@ def _expand(declared: Matrix, here: machine.Machine, arguments: argparse.Namespa
     absent = [path for path in paths if not (arguments.project / path).exists()]
     if absent:
         raise UsageError(f"{arguments.matrix} names {absent[0]}, which is not in {arguments.project.resolve()}")
-    now = inputs.read(arguments.project, paths, declared.sha256, arguments.wheel, arguments.constraints)
+    compares = any(group.metrics for group in declared.groups)
+    base, first = releases.before(arguments.base, arguments.project, arguments.compared / "wheels") if compares else (None, "")
+    now = inputs.read(arguments.project, paths, declared.sha256, arguments.wheel, arguments.constraints, base)
     own = machine.tier_of(here.ram_bytes, declared.tiers).name
     tier = arguments.tier or own
     if arguments.begin and tier != own:
         raise UsageError(
             f"--tier {tier} with --begin: this machine is of tier {own}, and can prove no other; leave out one of them"
         )
-    return plan.expand(declared, portfolio.resolve(declared.source, listed, declared.minted), tier, now)
+    return plan.expand(declared, portfolio.resolve(declared.source, listed, declared.minted), tier, now, first)
 
 
 def _tool(installed: Path | None, wheel: Path | None) -> tuple[list[str], dict[str, str]]:
@@ -91,6 +105,7 @@ def _facts(planned: Plan, here: machine.Machine, arguments: argparse.Namespace) 
         available_bytes=tier.ram_bytes if elsewhere else here.available_bytes,
         missing={} if elsewhere else needs.missing(need for cell in planned.cells for need in cell.needs),
         quarantine=tuple(entry for entry in planned.quarantine if not entry.expired(date.today().isoformat())),
+        base=planned.inputs.base is not None,
         host=None if elsewhere else host.observe(here.cores, None, measuring=any(cell.exclusive for cell in planned.cells)),
     )
 
@@ -103,6 +118,8 @@ def _show(planned: Plan, facts: gate.Facts, earlier: history.History) -> None:
         print(
             f"  {'runs' if decision.runs else decision.code:15} {cell.id}" + ("" if decision.runs else f": {decision.sentence}")
         )
+    for left_out in planned.left_out:
+        print(f"left out: {left_out.group}: {left_out.reason}")
     run = [cell for cell in planned.cells if decisions[cell.id].runs]
     print(f"runs here: {len(run)} cells{_about(Debt.of('', run, earlier.seconds))}")
     unpaid = {cell: decision.pays for cell, decision in decisions.items() if not decision.runs}
@@ -122,6 +139,10 @@ def _explain(planned: Plan, facts: gate.Facts, name: str) -> None:
             print(cell.id)
             print(f"  group        {cell.group} ({cell.process}, {cell.gate}), at most {cell.timeout_s:g} s")
             print(f"  tests        {' '.join(cell.tests)}" + (f" -m {cell.marks!r}" if cell.marks else ""))
+            for metric in cell.metrics:
+                print(
+                    f"  compares     {metric.name}: fails beyond {metric.tolerance:.0%} more, passes within {metric.margin:.0%}"
+                )
             print(f"  environment  {cell.environment}: Python {cell.python}, dependencies {cell.dependencies}")
             if cell.needs:
                 print(f"  needs        {', '.join(cell.needs)}")

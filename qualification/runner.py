@@ -19,6 +19,7 @@ from qualification.declared import Need, Quarantined
 from qualification.errors import EnvironmentUnfitError, UsageError, nearest
 from qualification.history import History
 from qualification.outcome import Judged
+from qualification.performance.environments import Releases
 from qualification.plan import Cell, Plan
 from qualification.portfolio import Capacity
 from qualification.progress import Watch
@@ -33,7 +34,7 @@ class Job:
     ``python`` is its interpreter: None where this machine has none of that version, where the environment could not be made
     (``unfit`` says why), or where nobody tried to make it (``absent`` says why). ``wheel`` is what must be installed in it. The
     run ends when ``starter``, the process that began it, does. ``resume`` leaves cells alone that have ended. ``changed`` tells
-    what differs from the plan's inputs.
+    what differs from the plan's inputs. ``releases`` are the two whose speed is compared, None where there is no earlier one.
     """
 
     bundle: Bundle
@@ -46,6 +47,7 @@ class Job:
     only: tuple[str, ...] = ()
     resume: bool = False
     changed: Callable[[], tuple[str, ...]] = tuple
+    releases: Releases | None = None
     starter: int = field(default_factory=os.getppid)
 
 
@@ -167,6 +169,7 @@ class _Accountant:
             need_bytes=self._need_bytes(cell),
             quarantine=tuple(entry for entry in self._quarantine if entry.covers(cell.names)),
             supervisors=self.supervisors,
+            releases=self.job.releases,
         )
 
     @property
@@ -192,6 +195,7 @@ class _Accountant:
             quarantine=self._quarantine,
             missing=self.missing,
             no_environment=self.job.absent,
+            base=self.job.releases is not None,
             host=host.observe(here.cores, self.job.python, measuring=cell.exclusive),
         )
 

@@ -89,6 +89,7 @@ def judge(plan: Plan, plan_sha256: str, events: Sequence[Mapping[str, Any]], lin
         *_requirements(plan, cells),
         *_flakes(plan, cells, record),
         *_quarantine(plan, cells, record, _day(events)),
+        *(Reason("QUALIFIED", "left_out", f"{each.group} has no cell: {each.reason}") for each in plan.left_out),
     ]
     order = get_args(Word)
     reasons.sort(key=lambda reason: order.index(reason.weighs))
@@ -319,7 +320,7 @@ def _requirements(plan: Plan, cells: Sequence[CellVerdict]) -> list[Reason]:
         if not any(cell.tier == tier or anywhere for cell in proven):
             found.append(Reason("INCOMPLETE", "tier_unproven", f"no cell passed on a {tier} machine"))
     for modality, least in plan.required.families:
-        families = {cell.model.family for cell in proven if cell.model and cell.model.modality == modality}
+        families = {cell.model.family for cell in proven if cell.model and not cell.metrics and cell.model.modality == modality}
         if len(families) < least:
             names = ", ".join(sorted(families)) or "none"
             found.append(

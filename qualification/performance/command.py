@@ -4,25 +4,17 @@ from __future__ import annotations
 
 import argparse
 import json
-import platform
+import sys
 import tempfile
-from collections.abc import Mapping
-from dataclasses import asdict
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
-from qualification import machine, settings
+from qualification import portfolio, settings
 from qualification.mint import store
-from qualification.performance import environments, releases
-from qualification.performance.compare import EXIT_CODES, Comparison, compare
-from qualification.performance.environments import Side
-from qualification.performance.sequential import Rules
-from qualification.performance.workload import METRICS, Workload, measure
-
-MODEL = "mint-pathology/never-stops"
-"""It fills every budget, so that both sides always write equally much."""
-
-PROMPT = "Tell me a story."
+from qualification.performance import environments, gate, releases
+from qualification.performance.compare import EXIT_CODES, Comparison
+from qualification.performance.environments import Releases, Side
+from qualification.performance.workload import METRICS, Workload
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -37,52 +29,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Exit codes: 0 PASS, 1 FAIL, 5 INCONCLUSIVE."""
     home = arguments.environments.absolute()
-    base, candidate = (
-        environments.make(releases.wheel_of(release, arguments.project, home / "wheels"), home, arguments.constraints)
-        for release in (arguments.base, arguments.candidate)
-    )
-    environments.refuse_unlike(base, candidate)
-    rules = Rules()
+    asked, new = (releases.wheel_of(each, arguments.project, home / "wheels") for each in (arguments.base, arguments.candidate))
+    base, candidate = environments.both(Releases(asked, new, arguments.constraints, home), Path(sys.executable))
+    (model,) = portfolio.measured()
     with tempfile.TemporaryDirectory(prefix="mlxk-compare-") as scratch:
-        snapshot = store.install(MODEL, Path(scratch) / "home")
+        snapshot = store.install(model.model_id, Path(scratch) / "home")
         variables = {**settings.inherited(), "HOME": scratch, "HF_HOME": str(Path(scratch) / "home"), "HF_HUB_OFFLINE": "1"}
-        load = Workload(MODEL, PROMPT, variables)
-        found = compare(
-            base,
-            candidate,
-            lambda sides: measure((sides[0].tool, sides[1].tool), load),
-            rules,
-            lambda line: print(line, flush=True),
-        )
-    print(_summary(base, candidate, found))
+        workload = Workload(model.model_id, gate.PROMPT, variables)
+        found = gate.examine(base, candidate, workload, gate.EVERY, lambda line: print(line, flush=True))
+    print("\n".join(_summary(base, candidate, found)))
     if arguments.output:
         arguments.output.parent.mkdir(parents=True, exist_ok=True)
-        document = describe(base, candidate, found, rules, {"model": MODEL, "revision": snapshot.name})
+        of = {"model": model.model_id, "revision": snapshot.name}
+        document = gate.describe(base, candidate, found, gate.EVERY, of)
         arguments.output.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
     return EXIT_CODES[found.answer]
 
 
-def describe(base: Side, candidate: Side, found: Comparison, rules: Rules, workload: Mapping[str, str]) -> dict[str, Any]:
-    """All that someone needs who wants to work the answer out again."""
-    return {
-        "comparison": 1,
-        "answer": found.answer,
-        "base": {"wheel": base.wheel.name, "sha256": base.sha256},
-        "candidate": {"wheel": candidate.wheel.name, "sha256": candidate.sha256},
-        "rules": asdict(rules),
-        "workload": dict(workload),
-        "python": platform.python_version(),
-        "machine": asdict(machine.observe()),
-        "metrics": dict(METRICS),
-        "findings": {metric: asdict(finding) for metric, finding in found.findings.items()},
-        "samples": {"base": list(map(dict, found.base)), "candidate": list(map(dict, found.candidate))},
-    }
-
-
-def _summary(base: Side, candidate: Side, found: Comparison) -> str:
-    lines = [f"{found.answer}: {candidate.wheel.name} ({candidate.sha256[:12]}) beside {base.wheel.name} ({base.sha256[:12]})"]
-    for metric, finding in found.findings.items():
-        lines.append(f"  {metric:14} {finding.sentence}; {METRICS[metric]}")
+def _summary(base: Side, candidate: Side, found: Comparison) -> Iterator[str]:
+    yield f"{found.answer}: {candidate.wheel.name} ({candidate.sha256[:12]}) beside {base.wheel.name} ({base.sha256[:12]})"
+    yield from (f"  {metric:14} {finding.sentence}; {METRICS[metric]}" for metric, finding in found.findings.items())
     if found.answer == "INCONCLUSIVE":
-        lines.append("  The machine was too busy to tell; run it again when it is quiet.")
-    return "\n".join(lines)
+        yield f"  {gate.TOO_BUSY[0].upper()}{gate.TOO_BUSY[1:]}."

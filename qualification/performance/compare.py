@@ -35,29 +35,30 @@ def compare(
     base: SideT,
     candidate: SideT,
     measure: Callable[[tuple[SideT, SideT]], tuple[Sample, Sample]],
-    rules: Rules,
+    rules: Mapping[str, Rules],
     tell: Callable[[str], None] = lambda _line: None,
 ) -> Comparison:
     """``measure`` takes a sample of each of two sides; which of them comes first changes from pair to pair.
 
-    The first pair is not counted, so that neither side finds its files and caches cold.
+    Judged are the figures of ``rules``, each by its own; all have the same looks. The first pair is not counted, so that neither
+    side finds its files and caches cold.
     """
     measure((base, candidate))
     theirs: list[Sample] = []
     ours: list[Sample] = []
     findings: dict[str, Finding] = {}
-    for pairs in rules.looks:
+    for pairs in next(iter(rules.values())).looks:
         while len(theirs) < pairs:
             turned = len(theirs) % 2 == 1
             one, other = measure((candidate, base) if turned else (base, candidate))
             theirs.append(other if turned else one)
             ours.append(one if turned else other)
-        for metric in _open(ours[0], findings):
-            findings[metric] = look([each[metric] for each in ours], [each[metric] for each in theirs], rules)
+        for metric in _open(rules, findings):
+            findings[metric] = look([each[metric] for each in ours], [each[metric] for each in theirs], rules[metric])
         for metric, finding in findings.items():
             if finding.pairs == pairs:
                 tell(f"{metric:14} {finding.sentence}")
-        if not _open(ours[0], findings):
+        if not _open(rules, findings):
             break
     return Comparison(tuple(theirs), tuple(ours), findings)
 

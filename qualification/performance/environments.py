@@ -39,8 +39,25 @@ class Side:
         return self.root / "bin" / "mlxk"
 
 
-def make(wheel: Path, root: Path, constraints: Path | None) -> Side:
-    """An environment below ``root`` with the wheel; one that is there for the same wheel and constraints is used again.
+@dataclass(frozen=True, slots=True)
+class Releases:
+    """The wheels of two releases; their environments are kept below ``home`` and made with the pins of ``constraints``."""
+
+    base: Path
+    candidate: Path
+    constraints: Path | None
+    home: Path
+
+
+def both(releases: Releases, python: Path) -> tuple[Side, Side]:
+    """The environments of base and candidate. Raises ``UsageError`` where they could not be compared."""
+    base, candidate = (make(wheel, releases.home, releases.constraints, python) for wheel in (releases.base, releases.candidate))
+    refuse_unlike(base, candidate)
+    return base, candidate
+
+
+def make(wheel: Path, root: Path, constraints: Path | None, python: Path) -> Side:
+    """An environment of ``python`` below ``root`` with the wheel; one that is there for the same of all three is used again.
 
     Raises ``UsageError`` for what is no wheel, and ``EnvironmentUnfitError`` where it cannot be installed.
     """
@@ -48,11 +65,11 @@ def make(wheel: Path, root: Path, constraints: Path | None) -> Side:
         raise UsageError(f"{wheel} is not a wheel; give the path of one, or a tag for `make compare BASE=…`")
     sha256 = hashlib.sha256(wheel.read_bytes()).hexdigest()
     pins = constraints.read_bytes() if constraints else b""
-    key = hashlib.sha256(f"{sys.version} {sha256} ".encode() + pins).hexdigest()[:16]
+    key = hashlib.sha256(f"{sys.version} {python.resolve()} {sha256} ".encode() + pins).hexdigest()[:16]
     side = Side(wheel, sha256, root / key)
     ready = side.root / "ready"
     if not ready.is_file():
-        install(side.root, [str(wheel)], constraints)
+        install(side.root, [str(wheel)], constraints, python)
         ready.touch()
     wheels.check_installed(wheel, side.python)
     return side
@@ -81,14 +98,14 @@ def _versions(side: Side) -> dict[str, str]:
     return {"python": python} | {name: version for name, version in distributions.items() if name != own}
 
 
-def install(root: Path, requirements: Sequence[str], constraints: Path | None) -> None:
+def install(root: Path, requirements: Sequence[str], constraints: Path | None, interpreter: Path = Path(sys.executable)) -> None:
     """A new environment at ``root`` with what is required; with uv, where there is one, since it takes a tenth of the time.
 
     Bytecode is made at once: the first process would otherwise pay for it. Raises ``EnvironmentUnfitError``.
     """
     python = str(root / "bin" / "python")
     uv = uv_command()
-    making = [*uv, "venv", "--quiet", "--python", sys.executable] if uv else [sys.executable, "-m", "venv"]
+    making = [*uv, "venv", "--quiet", "--python", str(interpreter)] if uv else [str(interpreter), "-m", "venv"]
     installing = [*uv, "pip", "install", "--compile-bytecode", "--python", python] if uv else [python, "-m", "pip", "install"]
     pinned = ["-c", str(constraints)] if constraints else []
     shutil.rmtree(root, ignore_errors=True)

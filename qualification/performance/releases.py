@@ -29,14 +29,36 @@ def wheel_of(release: str, project: Path, kept: Path) -> Path:
     return next(folder.glob("*.whl"))
 
 
+def before(asked: str | None, project: Path, kept: Path) -> tuple[Path | None, str]:
+    """The wheel of the release before the commit that is checked out; or, where none came before it, a sentence that says so.
+
+    Neither where nobody knows: nothing is ``asked`` for, and the history is not there, or not whole. ``asked`` is a wheel, a tag,
+    or ``first``; without it the newest tag of a version decides.
+    """
+    if asked == "first":
+        return None, "it is said to be the first release (BASE=first), so there is none to compare it with"
+    if asked is None:
+        if _git(project, "rev-parse", "--is-shallow-repository").stdout.strip() != "false":
+            return None, ""
+        found = _git(project, "describe", "--tags", "--abbrev=0", "--match", "v[0-9]*", "HEAD^")
+        if found.returncode:
+            return None, "no tag such as v1.2.3 is in the history, so there is no earlier release to compare this one with"
+        asked = found.stdout.strip()
+    return wheel_of(asked, project, kept), ""
+
+
+def _git(project: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    argv = ["git", "-C", str(project), *arguments]
+    try:
+        return subprocess.run(argv, capture_output=True, text=True, timeout=30, check=False)
+    except FileNotFoundError:
+        return subprocess.CompletedProcess(argv, 127, "", "git is not installed")
+
+
 def _commit(release: str, project: Path) -> str:
-    asked = ["git", "-C", str(project), "rev-parse", "--verify", "--quiet", "--end-of-options", f"{release}^{{commit}}"]
-    found = subprocess.run(asked, capture_output=True, text=True, timeout=30, check=False)
+    found = _git(project, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{release}^{{commit}}")
     if found.returncode:
-        known = subprocess.run(
-            ["git", "-C", str(project), "tag", "--sort=-creatordate"], capture_output=True, text=True, timeout=30, check=False
-        )
-        tags = ", ".join(known.stdout.split()[:6]) or "none"
+        tags = ", ".join(_git(project, "tag", "--sort=-creatordate").stdout.split()[:6]) or "none"
         raise UsageError(f"{release} is neither a wheel nor a tag of this repository (tags: {tags}); give BASE=<wheel|tag>")
     return found.stdout.strip()
 

@@ -9,6 +9,7 @@
 ``hubs``        a local hub of a test's own, and the Hub where variables say so
 ``baselines``   what a model test took, beside what it took before
 ``measuring``   what the tool tells and takes while a test runs on a model
+``comparing``   a release beside the one before it, where the cell is for that
 ``models``      one parameter for each model of the portfolio, and the fixtures that tell a test about it
 """
 
@@ -18,7 +19,7 @@ from pathlib import Path
 
 import pytest
 
-from qualification.plugin import baselines, hubs, isolation, measuring, models, pristine, rules, selection, sharing
+from qualification.plugin import baselines, comparing, hubs, isolation, measuring, models, pristine, rules, selection, sharing
 from qualification.plugin.context import CELL, Cell, obey_supervisor, refuse_checkout
 from qualification.plugin.recording import Progress, Recorder
 
@@ -54,6 +55,7 @@ def pytest_configure(config: pytest.Config) -> None:
     config.pluginmanager.register(isolation, "qualification-isolation")
     config.pluginmanager.register(hubs, "qualification-hubs")
     config.pluginmanager.register(baselines, "qualification-baselines")
+    config.pluginmanager.register(comparing, "qualification-comparing")
 
 
 @pytest.fixture

@@ -19,6 +19,8 @@ import pytest
 from qualification import kinship, settings
 
 if TYPE_CHECKING:
+    from qualification.declared import Metric
+    from qualification.performance.environments import Side
     from qualification.portfolio import Model
 
 
@@ -45,6 +47,9 @@ class Cell:
     project: Path
     reruns: int = 0
     share: Share | None = None
+    sides: tuple[Side, ...] = ()
+    """The release before, and the one that is examined, where the cell compares them."""
+    metrics: tuple[Metric, ...] = ()
 
     @staticmethod
     def load(path: Path) -> Cell:
@@ -54,6 +59,12 @@ class Cell:
             from qualification.portfolio import Model  # noqa: PLC0415 - and with it all that a matrix declares
 
             model = Model(**model)
+        if content.get("sides"):
+            from qualification.declared import Metric  # noqa: PLC0415 - likewise
+            from qualification.performance.environments import Side  # noqa: PLC0415
+
+            sides = [Side(Path(side["wheel"]), side["sha256"], Path(side["root"])) for side in content["sides"]]
+            content |= {"sides": tuple(sides), "metrics": tuple(Metric(**metric) for metric in content["metrics"])}
         paths = {name: Path(content[name]) for name in ("progress", "project")}
         return Cell(**{**content, **paths, "model": model, "share": Share(**content["share"]) if content["share"] else None})
 

@@ -14,8 +14,8 @@ from qualification.plugin.context import CELL, Cell
 WET = frozenset({"live_e2e", "live_stop_tokens", "live_run", "live_list", "issue27", "live_push"})
 """Marks of tests that read the user's cache or work in a directory of their own; they get the mark ``wet``."""
 
-SEPARATE = frozenset({"live_pull", "live_clone", "live_vision_pipe", "live_lifecycle"})
-"""Marks of tests that need a process with clean imports, or that signal processes; never ``wet``, wherever they stand."""
+SEPARATE = frozenset({"live_pull", "live_clone", "live_vision_pipe", "live_lifecycle", "benchmark"})
+"""Marks of tests that need a process with clean imports, signal processes or measure; never ``wet``, wherever they stand."""
 
 ALONE = frozenset({"show_model_portfolio"})
 """Marks of what is run by name only, and belongs to no group."""

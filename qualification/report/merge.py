@@ -65,7 +65,7 @@ def _merged_plan(runs: Sequence[Run]) -> Plan:
     first = runs[0].plan
     cells: dict[str, Cell] = {}
     for run in runs:
-        for fact in ("matrix", "inputs", "required", "tiers", "quarantine"):
+        for fact in ("matrix", "inputs", "required", "tiers", "quarantine", "left_out"):
             if getattr(run.plan, fact) != getattr(first, fact):
                 raise UsageError(f"{run.id} and {runs[0].id} differ in their {fact}: one cannot pay the debt of the other")
         for cell in run.plan.cells:

@@ -58,6 +58,7 @@ def derive(plan: _Json, plan_sha256: str, events: Sequence[_Json], records: Sequ
             *_of_cells(plan, outcomes),
             *(("INCOMPLETE", code) for code in _unmet(plan, outcomes)),
             *(("NOT_QUALIFIED", code) for code in _overdrawn(plan, outcomes, events, trail)),
+            *(("QUALIFIED", "left_out") for _ in plan.get("left_out", ())),
         ]
     )
     word = next((word for word in WORDS if any(weighs == word for weighs, _ in reasons)), "QUALIFIED")
@@ -152,7 +153,7 @@ def _unmet(plan: _Json, outcomes: dict[str, str]) -> Iterator[str]:
         if not any(cell["tier"] == tier or (tierless and tier == plan["tier"]) for cell in proven):
             yield "tier_unproven"
     for modality, least in required["families"]:
-        models = [cell["model"] for cell in proven if cell["model"]]
+        models = [cell["model"] for cell in proven if cell["model"] and not cell.get("metrics")]
         if len({model["family"] for model in models if model["modality"] == modality}) < least:
             yield "too_few_families"
 

@@ -57,6 +57,65 @@ def test_an_option_is_no_tag(repository, tmp_path):
         releases.wheel_of("--all", repository, tmp_path / "kept")
 
 
+@pytest.mark.parametrize(
+    ("history", "asked", "found"),
+    [
+        (["tag v1.0", "commit"], None, "v1.0"),
+        (["tag v1.0", "commit", "tag v1.1", "commit"], None, "v1.1"),
+        (["tag v1.0", "commit", "tag v1.1"], None, "v1.0"),  # v1.1 is the one that is examined
+        (["tag v1.0", "commit", "tag v1.1", "commit"], "v1.0", "v1.0"),
+        (["tag old", "commit"], None, "no tag such as v1.2.3"),
+        (["tag v1.0"], None, "no tag such as v1.2.3"),
+        (["tag v1.0", "commit"], "first", "said to be the first"),
+    ],
+)
+def test_the_release_before_is_the_newest_version_below_the_commit_or_what_is_asked_for(tmp_path, history, asked, found):
+    kept = tmp_path / "kept"
+    root = tmp_path / "new"
+    git = ["git", "-C", str(root), "-c", "user.name=A", "-c", "user.email=a@example.org"]
+    root.mkdir()
+    for step in ("init --quiet", "commit", *history):
+        command = [*step.split(), *(["--quiet", "--allow-empty", "-m", "."] if step == "commit" else [])]
+        subprocess.run([*git, *command], check=True, timeout=30)
+        if step.startswith("tag"):
+            commit = subprocess.run([*git, "rev-parse", "HEAD"], check=True, timeout=30, capture_output=True, text=True)
+            built = kept / commit.stdout.strip() / f"{step.removeprefix('tag ')}.whl"
+            built.parent.mkdir(parents=True)
+            built.touch()
+
+    wheel, first = releases.before(asked, root, kept)
+
+    assert found in (wheel.stem if wheel else first)
+
+
+def test_where_the_history_is_not_whole_nobody_knows_what_came_before(repository, tmp_path):
+    (tmp_path / "unpacked").mkdir()
+
+    assert releases.before(None, tmp_path / "unpacked", tmp_path) == (None, "")
+    subprocess.run(
+        [
+            "git",
+            "-C",
+            str(repository),
+            "-c",
+            "user.name=A",
+            "-c",
+            "user.email=a@example.org",
+            "commit",
+            "--quiet",
+            "--allow-empty",
+            "-m",
+            ".",
+        ],
+        check=True,
+        timeout=30,
+    )
+    subprocess.run(
+        ["git", "clone", "--quiet", "--depth", "1", f"file://{repository}", tmp_path / "shallow"], check=True, timeout=30
+    )
+    assert releases.before(None, tmp_path / "shallow", tmp_path) == (None, "")
+
+
 def test_the_wheel_of_a_tag_is_built_once(repository, tmp_path):
     head = subprocess.run(
         ["git", "-C", str(repository), "rev-parse", "HEAD"], capture_output=True, text=True, check=True, timeout=30
@@ -73,7 +132,7 @@ def test_what_is_no_wheel_is_refused_before_anything_is_made(tmp_path, name):
     (tmp_path / "text.txt").write_text("text", encoding="utf-8")
 
     with pytest.raises(UsageError, match=f"{name} is not a wheel"):
-        environments.make(tmp_path / name, tmp_path / "environments", None)
+        environments.make(tmp_path / name, tmp_path / "environments", None, Path(sys.executable))
     assert not (tmp_path / "environments").exists()
 
 
@@ -84,7 +143,7 @@ def test_a_wheel_that_cannot_be_installed_leaves_no_environment_that_counts(tmp_
 
     for _ in range(2):
         with pytest.raises(EnvironmentUnfitError, match="cannot be installed"):
-            environments.make(broken, tmp_path / "environments", None)
+            environments.make(broken, tmp_path / "environments", None, Path(sys.executable))
 
 
 def test_environments_that_differ_in_a_common_distribution_are_refused(side):

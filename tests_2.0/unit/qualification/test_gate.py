@@ -8,7 +8,7 @@ from typing import Any, get_args
 import pytest
 
 from qualification import gate, host, portfolio
-from qualification.declared import Quarantined
+from qualification.declared import Metric, Quarantined
 from qualification.gate import Decision, Facts
 from qualification.host import Host
 from qualification.portfolio import Capacity
@@ -26,6 +26,16 @@ def _facts(build: Any, ram: int = 64, **changes: Any) -> Facts:
 def _decide(build: Any, modality: str, size_gib: float, ram: int, **facts: Any) -> Decision:
     model = build.model("org/it", modality=modality, size_bytes=int(size_gib * GIB))
     return gate.decide(build.cell(model=model), _facts(build, ram, **facts))
+
+
+def test_what_is_compared_with_a_release_that_nobody_knows_is_owed(build: Any) -> None:
+    cell = build.cell(metrics=(Metric("token_s", 0.03, 0.08),))
+
+    decision = gate.decide(cell, _facts(build))
+
+    assert (decision.code, decision.runs) == ("base_missing", False)
+    assert decision.pays == "a run with BASE=<wheel|tag>, or with BASE=first where none came before"
+    assert gate.decide(cell, _facts(build, base=True)).runs
 
 
 @pytest.mark.parametrize(("ram", "budget_gib"), [(16, 6.4), (32, 16), (64, 38.4), (96, 67.2)])
@@ -133,7 +143,14 @@ HEALTHY = Host(disk_free_bytes=FREE, swap_used_bytes=0, ram_bytes=64 * GIB, load
 def test_refusals_come_in_their_order_and_no_code_is_left_out(build: Any) -> None:
     """From a cell that nothing suits, one obstacle after another is taken away."""
     model, small = build.model(size_bytes=40 * GIB), build.model(size_bytes=2 * GIB)
-    cell = {"tier": "16gb", "python": "3.10", "model": model, "exclusive": True, "needs": ("hub", "network", "credentials")}
+    cell: dict[str, Any] = {
+        "tier": "16gb",
+        "python": "3.10",
+        "model": model,
+        "exclusive": True,
+        "needs": ("hub", "network", "credentials"),
+    }
+    cell |= {"metrics": (Metric("token_s", 0.03, 0.08),)}
     facts: dict[str, Any] = {
         "selected": frozenset(),
         "available_bytes": GIB,
@@ -154,6 +171,7 @@ def test_refusals_come_in_their_order_and_no_code_is_left_out(build: Any) -> Non
         ({}, {"missing": {}}),
         ({"python": "3.12"}, {}),
         ({}, {"no_environment": ""}),
+        ({}, {"base": True}),
         ({}, {"host": replace(HEALTHY, busy_share=0.9)}),
         ({"model": small}, {}),
         ({}, {"available_bytes": FREE}),

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from qualification import declared, matrix
+from qualification import declared, matrix, schemas
 from qualification.errors import MatrixError, nearest
+from qualification.performance import workload
 
 MATRIX = """\
 matrix: 1
@@ -26,6 +27,12 @@ groups:
   pull: {process: separate, tests: [tests/live], gate: minor}
 require: {pythons: all, tiers: [this, 16gb], groups: [unit, text], text: ">= 3 families"}
 """
+
+PULL = "{process: separate, tests: [tests/live], gate: minor}"
+PERF = (
+    "{process: separate, tests: [tests/live], for_each: portfolio.perf, exclusive: true, "
+    "metrics: {token_s: {tolerance: 3%, margin: 8%}}, gate: minor}"
+)
 
 PROJECT = Path(__file__).parents[3]
 
@@ -75,6 +82,18 @@ def test_what_is_left_out_has_its_default(tmp_path: Path) -> None:
 @pytest.mark.parametrize("path", sorted((PROJECT / "matrices").glob("*.yaml")), ids=lambda path: path.stem)
 def test_a_shipped_matrix_loads(path: Path) -> None:
     assert matrix.load(path).groups
+
+
+def test_every_figure_that_is_measured_can_be_held_to_a_bar_and_no_other() -> None:
+    group = schemas.load("matrix")["properties"]["groups"]["additionalProperties"]
+
+    assert group["properties"]["metrics"]["properties"].keys() == workload.METRICS.keys()
+
+
+def test_the_bars_of_figures_are_shares(tmp_path: Path) -> None:
+    (pull,) = (group for group in _load(tmp_path, MATRIX.replace(PULL, PERF)).groups if group.name == "pull")
+
+    assert (pull.for_each, pull.metrics) == ("perf", (declared.Metric("token_s", 0.03, 0.08),))
 
 
 @pytest.mark.parametrize(("name", "left_out"), [("release", {"browser"}), ("nightly", set())])
@@ -172,6 +191,32 @@ def test_what_lies_among_the_tests_is_examined(name: str, left_out: set[str]) ->
         ("[tests/unit]", "tests/unit", "m.yaml:10: groups.unit.tests: text stands where a list belongs"),
         ("What must hold.", "12", "m.yaml:2: about: a number stands where text belongs"),
         ("matrix: 1", "matrix: 2", "m.yaml:1: matrix: 2 stands where 1 belongs"),
+        # what is compared with the release before
+        (
+            PULL,
+            PERF.replace("metrics: {token_s: {tolerance: 3%, margin: 8%}}, ", ""),
+            "m.yaml:12: a group that runs for_each: portfolio.perf lacks 'metrics', which say what it compares",
+        ),
+        (
+            PULL,
+            PERF.replace("for_each: portfolio.perf, ", ""),
+            "m.yaml:12: 'metrics' belong to a group that runs for_each: portfolio.perf",
+        ),
+        (
+            PULL,
+            PERF.replace("exclusive: true, ", ""),
+            "m.yaml:12: a group with 'metrics' is exclusive: others would disturb what it measures",
+        ),
+        (
+            PULL,
+            PERF.replace("8%", "3%"),
+            "m.yaml:12: 'tolerance', beyond which it fails, must be less than 'margin', within which it passes",
+        ),
+        (
+            PULL,
+            PERF.replace("token_s", "tokens_s"),
+            "m.yaml:12: unknown key 'tokens_s' in groups.pull.metrics; did you mean 'token_s'?",
+        ),
         # YAML that a matrix does without
         ("[tests/unit]", "&a [tests/unit]", "m.yaml:10: a matrix has no anchors, aliases or merge keys; write it out"),
         ("[tests/live], gate", "*a, gate", "m.yaml:12: a matrix has no anchors, aliases or merge keys; write it out"),
@@ -179,7 +224,7 @@ def test_what_lies_among_the_tests_is_examined(name: str, left_out: set[str]) ->
             "{process: separate",
             "{<<: {gate: minor}, process: separate",
             "m.yaml:12: unknown key '<<' in groups.pull; valid here: cpu, exclusive, for_each, gate, marks, "
-            "memory, needs, over, process, reruns, tests, timeout",
+            "memory, metrics, needs, over, process, reruns, tests and 1 more",
         ),
         (
             "What",

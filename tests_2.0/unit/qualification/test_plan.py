@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from qualification import matrix, plan
-from qualification.declared import Axis, Gate, Group, Matrix, Modality, Process, Require, Tier
+from qualification.declared import Axis, Gate, Group, Matrix, Metric, Modality, Portfolio, Process, Require, Tier
 from qualification.errors import BundleError, UsageError
 from qualification.plan import Inputs, Plan
 from qualification.portfolio import Model, Origin
@@ -66,10 +66,11 @@ groups = st.builds(
     process=st.sampled_from(get_args(Process)),
     tests=_lists(text, min_size=1),
     marks=st.none() | text,
-    for_each=st.none() | st.sampled_from(get_args(Modality)),
+    for_each=st.none() | st.sampled_from(get_args(Portfolio)),
     over=_lists(st.sampled_from(get_args(Axis)), unique=True),
     gate=st.sampled_from(get_args(Gate)),
     timeout_s=st.floats(0.001, 1e6),
+    metrics=_lists(st.builds(Metric, names, shares, shares)),
 )
 matrices = st.builds(
     Matrix,
@@ -90,7 +91,7 @@ matrices = st.builds(
     ),
 )
 inputs = st.builds(Inputs, hashes, hashes, st.none() | hashes, st.none() | text, st.none() | hashes)
-plans = st.builds(plan.expand, matrices, portfolios, st.sampled_from(["16gb", "64gb"]), inputs)
+plans = st.builds(plan.expand, matrices, portfolios, st.sampled_from(["16gb", "64gb"]), inputs, text)
 
 
 @pytest.fixture
@@ -145,6 +146,36 @@ def test_a_tier_that_is_meant_twice_is_owed_once(declared: Matrix) -> None:
 
     assert expanded.required.tiers == ("64gb",)
     assert [cell.tier for cell in expanded.cells if cell.group == "text"] == ["64gb"]
+
+
+def test_speed_is_compared_on_one_minted_model_whatever_the_portfolio_holds(declared: Matrix) -> None:
+    expanded = plan.expand(_comparing(declared), _text_models(2), "64gb", INPUTS)
+
+    (cell,) = (cell for cell in expanded.cells if cell.group == "perf")
+    assert cell.id == "perf[py312-locked,mint-pathology/never-stops]"
+    assert cell.metrics == (Metric("token_s", 0.03, 0.08),)
+    assert plan.thaw(plan.freeze(expanded)) == expanded
+
+
+def test_the_first_release_is_compared_with_nothing_and_the_plan_says_so(declared: Matrix) -> None:
+    comparing = _comparing(declared)
+
+    expanded = plan.expand(comparing, _text_models(2), "64gb", INPUTS, first="no release came before")
+
+    assert expanded.left_out == (plan.LeftOut("perf", "no release came before"),)
+    assert "perf" in comparing.require.groups
+    assert "perf" not in {*expanded.required.groups, *(cell.group for cell in expanded.cells)}
+    assert plan.thaw(plan.freeze(expanded)) == expanded
+
+
+def _comparing(declared: Matrix) -> Matrix:
+    """With a group that compares with the release before, and is required."""
+    perf = Group(
+        "perf", "separate", ("tests",), None, "perf", (), "major", 60.0,
+        exclusive=True, metrics=(Metric("token_s", 0.03, 0.08),),
+    )  # fmt: skip
+    require = replace(declared.require, groups=(*declared.require.groups, "perf"))
+    return replace(declared, groups=(*declared.groups, perf), require=require)
 
 
 @settings(max_examples=30)

@@ -20,9 +20,9 @@ from hypothesis import strategies as st
 import qualification
 from qualification import journal, records
 from qualification.bundle import Bundle
-from qualification.declared import Quarantined
+from qualification.declared import Metric, Quarantined
 from qualification.errors import QualificationError
-from qualification.plan import freeze
+from qualification.plan import LeftOut, freeze
 from qualification.report import html
 from qualification.report.run import load
 from qualification.verify import account, verify
@@ -299,6 +299,8 @@ _EVENTS = st.tuples(
 @settings(max_examples=80, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     events=st.lists(_EVENTS, max_size=6),
+    first=st.sampled_from([0, 1]),
+    measured=st.sampled_from([(), (Metric("token_s", 0.03, 0.08),)]),
     gates=st.lists(st.sampled_from(["blocker", "minor"]), min_size=3, max_size=3),
     required=st.fixed_dictionaries(
         {},
@@ -320,13 +322,25 @@ _EVENTS = st.tuples(
     ),
 )
 def test_the_second_derivation_agrees_with_the_first_on_any_run(
-    tmp_path_factory: pytest.TempPathFactory, build: Any, begin: Any, events: Any, gates: Any, required: Any, quarantine: Any
+    tmp_path_factory: pytest.TempPathFactory,
+    build: Any,
+    begin: Any,
+    events: Any,
+    first: int,
+    measured: Any,
+    gates: Any,
+    required: Any,
+    quarantine: Any,
 ) -> None:
     folder = tmp_path_factory.mktemp("run")
     model = build.model(family="llama")
-    cells = [build.cell(name, gate=gate, model=model if name == A else None) for name, gate in zip((A, B, C), gates, strict=True)]
+    cells = [
+        build.cell(name, gate=gate, model=model if name == A else None, metrics=measured)
+        for name, gate in zip((A, B, C), gates, strict=True)
+    ]
     entries = tuple(Quarantined("us", "known", "a link", expires, test=test, cell=cell) for test, cell, expires in quarantine)
-    run = begin(replace(build.plan(*cells, **required), quarantine=entries), folder)
+    left_out = (LeftOut("perf", "the first"),) * first
+    run = begin(replace(build.plan(*cells, **required), quarantine=entries, left_out=left_out), folder)
     attempts: dict[str, int] = {}
     for cell, what, outcome, extra in events:
         if what in ("gated", "quarantined"):

@@ -105,7 +105,9 @@ def test_a_live_test_that_breaks_a_rule_fails_its_module_with_the_reason(project
     done = _pytest(tmp_path, "-m", "live or live_e2e or live_pull", "tests_2.0/live")
 
     assert done.returncode == 2
-    assert "test_groupless.py::test_it: a live test has the mark of its group, one of issue27, live_clone" in done.stdout
+    assert (
+        "test_groupless.py::test_it: a live test has the mark of its group, one of benchmark, issue27, live_clone" in done.stdout
+    )
 
 
 @pytest.fixture

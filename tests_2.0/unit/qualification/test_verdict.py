@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, get_args
 
 import pytest
 
 from qualification import verdict
-from qualification.declared import Quarantined
+from qualification.declared import Metric, Quarantined
 from qualification.errors import BundleError
+from qualification.plan import LeftOut
 
 CELL = "text[py312-locked]"
 
@@ -261,6 +263,28 @@ def test_families_count_once_each_and_only_where_a_cell_of_their_modality_passed
         run.ran(cell.id, outcome)
 
     assert run.judge().word == word
+
+
+def test_what_speed_is_measured_on_shows_no_family(build: Any, begin: Any) -> None:
+    cell = build.cell("perf[a]", model=build.model(), metrics=(Metric("token_s", 0.03, 0.08),))
+    run = begin(build.plan(cell, families=(("text", 1),)))
+
+    run.ran(cell.id)
+
+    assert _codes(run.judge()) == [("INCOMPLETE", "too_few_families")]
+
+
+def test_a_first_release_qualifies_and_says_what_it_was_not_compared_with(build: Any, begin: Any) -> None:
+    planned = replace(build.plan(build.cell(CELL)), left_out=(LeftOut("perf", "no release came before this one"),))
+    run = begin(planned)
+
+    run.ran(CELL)
+
+    judged = run.judge()
+    assert (judged.word, judged.exit_code) == ("QUALIFIED", 0)
+    (reason,) = judged.reasons
+    assert (reason.weighs, reason.code) == ("QUALIFIED", "left_out")
+    assert reason.sentence == "perf has no cell: no release came before this one"
 
 
 def test_too_few_families_are_named(build: Any, begin: Any) -> None:
