@@ -1,10 +1,12 @@
 """Whatever a test does to its process, its cell is named for it, with the reason, and nothing of it is left running.
 
 Each fault is a group of one project, and all are examined in one run: what one of them does is no other's affair.
+``QUALIFICATION_FAULT_ROUNDS=10 pytest tests_2.0/unit/truth/test_seeded_faults.py`` does it ten times.
 """
 
 from __future__ import annotations
 
+import os
 import re
 
 import pytest
@@ -201,6 +203,7 @@ FAULTS = {
     ),
 }  # fmt: skip
 
+ROUNDS = int(os.environ.get("QUALIFICATION_FAULT_ROUNDS", "1"))
 PROCESSES = {"separate": "separate", "depends_on_order": "shuffled", "alike_in_any_order": "shuffled"}
 CONFTESTS = {
     "dropped": "def pytest_collection_modifyitems(items):\n    items[:] = [item for item in items if 'bad' not in item.name]\n"
@@ -208,7 +211,7 @@ CONFTESTS = {
 TESTS = {"passes": 1, "hangs_politely": 2, "segfaults": 1, "forks": 1, "separate": 2, "alike_in_any_order": 5, "malformed": 1}
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="module", params=range(ROUNDS), ids=lambda number: f"round{number + 1}")
 def examined(made, tmp_path_factory):
     """The project after its run. Its own options would leave out almost every test, and must not reach a cell."""
     groups = {
