@@ -110,7 +110,7 @@ class Supervisors:
         self._ready: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Supervisors:
-        self._ready = self._start()
+        self.prepare()
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -118,18 +118,21 @@ class Supervisors:
             waiting, self._ready = self._ready, None
         if waiting:
             _close(waiting)
+            _let_go(waiting)
+
+    def prepare(self) -> None:
+        """Starts the next one, if none waits."""
+        with self._lock:
+            self._ready = self._ready or self._start()
 
     def told(self, spec_file: Path) -> subprocess.Popen[bytes]:
-        """One that begins with what is in ``spec_file``; where others are wanted, the next is started meanwhile."""
+        """One that begins with what is in ``spec_file``."""
         with self._lock:
-            waiting = self._ready
-            if waiting and _tell(waiting, spec_file):
-                supervisor = waiting
-            else:
-                supervisor = self._start()
-                _tell(supervisor, spec_file)
-            if waiting:
-                self._ready = self._start()
+            waiting, self._ready = self._ready, None
+        if waiting and _tell(waiting, spec_file):
+            return waiting
+        supervisor = self._start()
+        _tell(supervisor, spec_file)
         return supervisor
 
     def _start(self) -> subprocess.Popen[bytes]:
@@ -145,7 +148,9 @@ def run(spec: Spec, spec_file: Path, abandoned: Callable[[], bool], supervisors:
     spec_file.write_text(json.dumps(asdict(spec)), encoding="utf-8")
     supervisor = (supervisors or Supervisors(str(spec_file))).told(spec_file)
     try:
-        _attend(supervisor, time.monotonic() + spec.timeout_s + PATIENCE_S, abandoned)
+        _attend(
+            supervisor, time.monotonic() + spec.timeout_s + PATIENCE_S, abandoned, supervisors.prepare if supervisors else None
+        )
     except BaseException:
         _close(supervisor)
         raise
@@ -218,14 +223,22 @@ def _tell(supervisor: subprocess.Popen[bytes], spec_file: Path) -> bool:
     return True
 
 
-def _attend(supervisor: subprocess.Popen[bytes], deadline: float, abandoned: Callable[[], bool]) -> None:
-    """Waits for the guardian to end, which is late only if something stopped it."""
+def _attend(
+    supervisor: subprocess.Popen[bytes], deadline: float, abandoned: Callable[[], bool], meanwhile: Callable[[], None] | None
+) -> None:
+    """Waits for the guardian to end, which is late only if something stopped it.
+
+    ``meanwhile`` is done once, when the cell has had the machine to itself for its start.
+    """
     assert supervisor.stdout, "a supervisor has a pipe as its stdout"
     while not select.select([supervisor.stdout], [], [], SAMPLE_INTERVAL_S)[0]:
         if abandoned():
             raise AbandonedError("the run was interrupted, or whoever started it is gone; the cell was stopped")
         if time.monotonic() > deadline:
             return
+        if meanwhile:
+            meanwhile()
+            meanwhile = None
     supervisor.wait()
 
 

@@ -142,7 +142,7 @@ def test_a_supervisor_that_is_killed_while_it_waits_is_replaced_and_the_last_tha
         (waiting,) = _living(tmp_path)
         waiting.kill()
         _until(lambda: _living(tmp_path) == [])
-        given = spec("")
+        given = spec("import time; time.sleep(1)")
         result = supervise.run(given, Path(given.scratch, "spec.json"), lambda: False, supervisors)
 
         assert (result.how, result.returncode) == ("exited", 0)
