@@ -143,7 +143,8 @@ class _Service:
         return self._answer(parse_completion(_json_body(), self._policy.default_max_tokens), TextShape)
 
     def transcription(self) -> HTTPResponse:
-        asked = transcriptions.parse(forms.parse(request.content_type, request.environ["wsgi.input"].read()))
+        # as it was sent: Bottle makes its letters small, and those of a boundary are not
+        asked = transcriptions.parse(forms.parse(request.environ.get("CONTENT_TYPE", ""), request.environ["wsgi.input"].read()))
         exchange = self._worker.submit(self._admit(asked.model, "audio"), (asked.generation,))
         answers = answering.whole(exchange, self._client())
         if answers is None:

@@ -362,6 +362,14 @@ def test_a_phrase_is_heard_in_every_form(client):
     assert answers["vtt"][1] == f"WEBVTT\n\n{span.replace(',', '.')}\nNine red apples.\n\n"
 
 
+def test_a_boundary_is_taken_as_it_is_written_as_browsers_write_it_in_large_and_small_letters(client):
+    status, text = client.send(
+        "/v1/audio/transcriptions", *form("----WebKitFormBoundaryAbC123", file=("a.wav", APPLES), model=EARS)
+    )
+
+    assert (status, json.loads(text)["text"]) == (200, "Nine red apples.")
+
+
 def test_words_are_told_when_they_are_asked_for(client):
     told = json.loads(client.hear(response_format="verbose_json", **{"timestamp_granularities[]": "word"})[1])
 
