@@ -41,6 +41,7 @@ from mlxk.engines.release import release  # noqa: E402
 
 _RATE = 16_000  # of every model that mlx-audio has for speech
 _MOST_PARTS = 3000
+_LOWEST_RATE = 4000  # below it nobody records speech; one sample at 8 Hz would become 2000
 _RATES = {"wav": miniaudio.wav_get_info, "flac": miniaudio.flac_get_info}  # those of MP3 are few and even
 _FAULTS = (RuntimeError, ValueError, LookupError, TypeError, AttributeError, OSError, ArithmeticError, NotImplementedError)
 
@@ -135,7 +136,7 @@ def decode(sound: Sound) -> Any:
 def _read(sound: Sound) -> Any:
     if sound.format in _RATES and not _is_quickly_resampled(rate := _RATES[sound.format](sound.data).sample_rate):
         raise MediaRefused(
-            f"The recording {sound.name} has {rate} samples a second, which is too odd to be read. Make it 16000 or 44100.",
+            f"The recording {sound.name} has {rate} samples a second, too few or too odd to be read. Make it 16000 or 44100.",
             sound.name,
         )
     samples, _ = read(io.BytesIO(sound.data), dtype="float32", sample_rate=_RATE, nchannels=1, duration=MAX_SECONDS + 1)
@@ -143,8 +144,11 @@ def _read(sound: Sound) -> Any:
 
 
 def _is_quickly_resampled(rate: int) -> bool:
-    """The filter for it grows with the larger part of the ratio: 441 for 44,100, and for a prime number gigabytes."""
-    return max(rate, _RATE) // math.gcd(rate, _RATE) <= _MOST_PARTS
+    """The filter for it grows with the larger part of the ratio: 441 for 44,100, and for a prime number gigabytes.
+
+    Below the lowest rate, a file of kilobytes would become minutes of samples.
+    """
+    return rate >= _LOWEST_RATE and max(rate, _RATE) // math.gcd(rate, _RATE) <= _MOST_PARTS
 
 
 def _through_ffmpeg(sound: Sound) -> Any:

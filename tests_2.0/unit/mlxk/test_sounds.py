@@ -140,13 +140,13 @@ def test_a_mountain_of_tags_is_no_recording():
         sounds.parse("a", tagged(b"", size=0) * 1000)
 
 
-@pytest.mark.parametrize("rate", [1, 7, 15_999, 191_999])
+@pytest.mark.parametrize("rate", [1, 7, 8, 16, 3999, 15_999, 191_999])
 def test_an_odd_rate_which_would_take_minutes_and_gigabytes_is_refused(rate):
     with pytest.raises(MediaRefused, match=f"has {rate} samples a second"):
         decoded(wav(array.array("d", [0.5] * 100), rate=rate))
 
 
-@pytest.mark.parametrize("rate", [8000, 11_025, 12_000, 22_050, 24_000, 32_000, 44_100, 48_000, 96_000])
+@pytest.mark.parametrize("rate", [4000, 8000, 11_025, 12_000, 22_050, 24_000, 32_000, 44_100, 48_000, 96_000, 384_000])
 def test_every_usual_rate_is_read(rate):
     assert len(decoded(wav(array.array("d", [0.5] * rate), rate=rate))) == RATE
 
