@@ -20,8 +20,9 @@ from typing import IO
 from mlxk import __version__, content_hash, copying
 from mlxk.errors import CloneFailed, InvalidTarget, LocksPresent, PermissionDenied
 from mlxk.fetch import Plan
-from mlxk.files import try_lock, write_whole
+from mlxk.files import write_whole
 from mlxk.hub import RemoteFile
+from mlxk.locks import try_lock
 from mlxk.workspace import SENTINEL
 
 TEMPORARY = ".mlxk2_temp_"

@@ -20,8 +20,9 @@ from typing import IO
 
 from mlxk import cache, hashes
 from mlxk.errors import DownloadFailed, HubUnavailable, PermissionDenied
-from mlxk.files import try_lock, write_whole
+from mlxk.files import write_whole
 from mlxk.hub import Hub, Remote, RemoteFile
+from mlxk.locks import still_there, try_lock
 
 _AT_ONCE = 8  # as the client does
 _TRIES = 5  # in a row, none of which brought a byte
@@ -383,7 +384,7 @@ def _locked(path: Path, how: int = fcntl.LOCK_EX) -> Iterator[None]:
         try:
             if not try_lock(file, how):
                 raise _Busy
-            if path.exists() and os.path.samestat(os.fstat(file), path.stat()):
+            if still_there(file, path):
                 yield
                 return
         finally:

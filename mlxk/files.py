@@ -1,12 +1,8 @@
-"""Reading a part of a file quickly, where not being able to is no surprise, writing one whole or not at all, and locks."""
+"""The content of small files: a part read quickly, where not being able to is no surprise; written whole or not at all."""
 
 from __future__ import annotations
 
-import errno
-import fcntl
 import os
-
-_NO_LOCKS = (errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.ENOLCK)
 
 
 def read_part(path: str, length: int, offset: int = 0) -> bytes:
@@ -44,15 +40,3 @@ def write_whole(path: str, content: bytes) -> None:
         if os.path.lexists(beside):
             os.unlink(beside)  # noqa: PTH108
         raise
-
-
-def try_lock(file: int, how: int) -> bool:
-    """Whether the lock was got, as flock(2) gives it. A file system that has no locks gives every one. Raises OSError."""
-    try:
-        fcntl.flock(file, how)
-    except BlockingIOError:
-        return False
-    except OSError as error:
-        if error.errno not in _NO_LOCKS:
-            raise
-    return True

@@ -36,6 +36,7 @@ _CONNECT_S, _WRITE_S, _CHANGE_S = 10, 60, 300  # a commit of many files is worke
 _TRY_AGAIN = (408, 425, 429, 500, 502, 503, 504)
 _ANSWER_MAX_BYTES = 32 << 30  # a CDN may refuse to send more at once; the client itself asks for no more than 50 GB by plain HTTP
 _SAID_MAX = 300
+_MOST_PAGES = 10_000  # of 1,000 files each; a repository holds 100,000 files
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _AUTHENTICATION = "HF_TOKEN must name a token with access (https://huggingface.co/settings/tokens)."
 
@@ -125,8 +126,8 @@ class Hub:
         read: set[str] = set()
         with self._translated(name, commit):
             while page is not None:
-                if page in read:
-                    raise ValueError(f"the page {page} follows itself")
+                if page in read or len(read) == _MOST_PAGES:
+                    raise ValueError(f"its list of files has no end: after {len(read)} pages comes {page}")
                 read.add(page)
                 answer = self._get(page)
                 found += [_file(entry) for entry in answer.json() if entry["type"] == "file"]

@@ -13,7 +13,8 @@ from pathlib import Path
 from mlxk import cache, shared_blobs
 from mlxk.cache import Snapshot
 from mlxk.errors import CacheNotFound, DeletionFailed, LocksPresent, PermissionDenied
-from mlxk.files import read_part, try_lock
+from mlxk.files import read_part
+from mlxk.locks import still_there, try_lock
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +72,8 @@ def carry_out(planned: Removal) -> Removal:
         lock, was_there = held.enter_context(_alone(planned))
         removal, taken = plan(planned.hub, planned.spec), {lock}
         while new := [lock for lock in _locks(removal) if lock not in taken]:
-            for lock in new:
-                held.enter_context(_holding(lock))
+            for another in new:
+                held.enter_context(_holding(another))
             taken.update(new)
             removal = plan(planned.hub, planned.spec)
         try:
@@ -167,7 +168,7 @@ def _alone(removal: Removal) -> Iterator[tuple[Path, bool]]:
         lock.touch()
     except OSError as error:
         raise PermissionDenied(f"The lock {lock} cannot be made: {error.strerror}. Nothing was deleted.") from error
-    with _holding(lock):
+    with _holding(lock, made=True):
         try:
             yield lock, was_there
         finally:
@@ -176,19 +177,28 @@ def _alone(removal: Removal) -> Iterator[tuple[Path, bool]]:
 
 
 @contextmanager
-def _holding(lock: Path) -> Iterator[None]:
-    """Hold it as a download does, so that none starts meanwhile. Raises LocksPresent where one is under way."""
-    try:
-        file = os.open(lock, os.O_RDWR)
-    except FileNotFoundError:
-        yield
-        return
-    except OSError as error:
-        raise PermissionDenied(f"The lock {lock} cannot be opened: {error.strerror}. Nothing was deleted.") from error
-    try:
-        if not try_lock(file, fcntl.LOCK_EX | fcntl.LOCK_NB):
-            said = f"A download holds {lock}. Nothing was deleted; try again when it has ended."
-            raise LocksPresent(said, lock_files=[str(lock)])
-        yield
-    finally:
-        os.close(file)
+def _holding(lock: Path, *, made: bool = False) -> Iterator[None]:
+    """Hold it as a download does, so that none starts meanwhile. Raises LocksPresent where one is under way.
+
+    One that is gone is a download that has ended, unless it is to be ``made`` again: another removal deleted it.
+    """
+    while True:
+        try:
+            file = os.open(lock, os.O_RDWR | (os.O_CREAT if made else 0), 0o644)
+        except FileNotFoundError:
+            if not made:
+                yield
+                return
+            lock.parent.mkdir(parents=True, exist_ok=True)
+            continue
+        except OSError as error:
+            raise PermissionDenied(f"The lock {lock} cannot be opened: {error.strerror}. Nothing was deleted.") from error
+        try:
+            if not try_lock(file, fcntl.LOCK_EX | fcntl.LOCK_NB):
+                said = f"A download holds {lock}. Nothing was deleted; try again when it has ended."
+                raise LocksPresent(said, lock_files=[str(lock)])
+            if still_there(file, lock) or not made:
+                yield
+                return
+        finally:
+            os.close(file)

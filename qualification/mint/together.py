@@ -17,16 +17,17 @@ from qualification.mint.recipe import Recipe
 _TIMEOUT_S = 600.0
 
 
-def make(recipes: Iterable[Recipe], tell: Callable[[str], None]) -> None:
+def make(recipes: Iterable[Recipe], tell: Callable[[str], None], timeout_s: float = _TIMEOUT_S) -> None:
     """Mint what the store lacks, if it is more than one model and there are cores for it; else nothing is done.
 
-    Raises the first ``MintError``, and begins nothing after it. ``tell`` is told how far it is.
+    Raises the first ``MintError``, also where one model takes longer than ``timeout_s``, and begins nothing after it. ``tell``
+    is told how far it is.
     """
     missing = sorted((recipe for recipe in recipes if store.find(recipe) is None), key=_cost, reverse=True)
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     if min(len(missing), cores) < 2:
         return
-    makers = _Makers()
+    makers = _Makers(timeout_s)
     with ThreadPoolExecutor(min(len(missing), cores)) as threads:
         try:
             ends = [threads.submit(makers.make, recipe.model_id) for recipe in missing]
@@ -46,7 +47,8 @@ def _cost(recipe: Recipe) -> tuple[int, bool, int]:
 class _Makers:
     """The processes that make models; none begins once they were stopped."""
 
-    def __init__(self) -> None:
+    def __init__(self, timeout_s: float) -> None:
+        self._timeout_s = timeout_s
         self._lock = threading.Lock()
         self._running: set[subprocess.Popen[str]] = set()
         self._stopped = False
@@ -58,10 +60,15 @@ class _Makers:
                 return
             process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
             self._running.add(process)
-        with process:
-            out, complaint = process.communicate(timeout=_TIMEOUT_S)
-        with self._lock:
-            self._running.remove(process)
+        try:
+            out, complaint = process.communicate(timeout=self._timeout_s)
+        except subprocess.TimeoutExpired as error:
+            process.kill()
+            process.communicate()
+            raise MintError(f"{model_id} was not minted within {self._timeout_s:g} s.") from error
+        finally:
+            with self._lock:
+                self._running.remove(process)
         if process.returncode != 0:
             raise MintError(_reason(out) or f"{model_id} could not be minted: {' '.join(complaint.split()[-30:])}")
 

@@ -32,13 +32,15 @@ def wheel_of(release: str, project: Path, kept: Path) -> Path:
 def before(asked: str | None, project: Path, kept: Path) -> tuple[Path | None, str]:
     """The wheel of the release before the commit that is checked out; or, where none came before it, a sentence that says so.
 
-    Neither where nobody knows: nothing is ``asked`` for, and the history is not there, or not whole. ``asked`` is a wheel, a tag,
-    or ``first``; without it the newest tag of a version decides.
+    Neither where nobody knows: nothing is ``asked`` for, and the history is not there, not whole, or was cloned without its
+    tags. ``asked`` is a wheel, a tag, or ``first``; without it the newest tag of a version decides.
     """
     if asked == "first":
         return None, "it is said to be the first release (BASE=first), so there is none to compare it with"
     if asked is None:
         if _git(project, "rev-parse", "--is-shallow-repository").stdout.strip() != "false":
+            return None, ""
+        if "--no-tags" in _git(project, "config", "--get-regexp", r"^remote\..*\.tagopt$").stdout:
             return None, ""
         found = _git(project, "describe", "--tags", "--abbrev=0", "--match", "v[0-9]*", "HEAD^")
         if found.returncode:
@@ -66,7 +68,9 @@ def _commit(release: str, project: Path) -> str:
 def _unpack(commit: str, project: Path, scratch: Path) -> None:
     archive = scratch / "tree.zip"
     packing = ["git", "-C", str(project), "archive", "--format=zip", f"--output={archive}", commit]
-    subprocess.run(packing, check=True, timeout=60)
+    done = subprocess.run(packing, capture_output=True, text=True, timeout=60, check=False)
+    if done.returncode:
+        raise EnvironmentUnfitError(f"git does not give the files of {commit}: {done.stderr.strip()[-500:]}")
     shutil.unpack_archive(archive, scratch / "tree")
 
 

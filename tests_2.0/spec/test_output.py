@@ -37,7 +37,7 @@ def home(tmp_path_factory) -> Path:
     add(home, "foreign", {"model_type": "llama", "auto_map": {"AutoModel": "theirs.Model"}})
     with (home / "large").open("wb") as large:
         large.truncate(51 << 20)
-    (home / "mp3").write_bytes(b"ID3")
+    (home / "mp3").write_bytes(b"\xff\xfb\x90\x00")
     (home / "workspace").mkdir()
     (home / "workspace" / "config.json").write_text('{"model_type": "llama"}', encoding="utf-8")
     (home / "workspace" / ".mlxk_workspace.json").write_text(json.dumps(SENTINEL), encoding="utf-8")

@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import os
 import pickle
 import signal
 import subprocess
@@ -10,7 +11,7 @@ import sys
 import pytest
 
 from qualification.errors import MintError
-from qualification.mint import store
+from qualification.mint import catalog, store, together
 
 MINTER = """
 import pathlib, pickle, sys
@@ -208,3 +209,14 @@ def test_installing_again_changes_nothing(minted, tmp_path):
 
 def test_another_version_of_mlx_has_its_own_models(small):
     assert store.key(small, "0.32.4") == store.key(small, "0.32.4") != store.key(small, "0.32.5")
+
+
+def test_a_model_that_takes_too_long_is_given_up_in_a_sentence_and_its_maker_is_ended(tmp_path, monkeypatch):
+    monkeypatch.setenv("QUALIFICATION_MINT_ROOT", str(tmp_path))
+    recipes = [catalog.recipe(model_id) for model_id in ("mint/llama-tiny", "mint/qwen2-tiny")]
+    if hasattr(os, "sched_getaffinity") and len(os.sched_getaffinity(0)) < 2:
+        monkeypatch.setattr(os, "sched_getaffinity", lambda process: {0, 1})
+    with pytest.raises(MintError, match=r"^mint/\S+ was not minted within 0\.05 s\.$"):
+        together.make(recipes, lambda line: None, timeout_s=0.05)
+
+    assert list(tmp_path.rglob("*.safetensors")) == []

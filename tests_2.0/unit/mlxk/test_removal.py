@@ -170,6 +170,33 @@ def test_while_a_model_is_deleted_no_pull_of_it_can_begin(cache, monkeypatch):
     assert not (cache.hub / ".locks" / "models--org--m").exists()
 
 
+def test_a_lock_that_another_removal_deleted_is_made_and_held_again(cache, monkeypatch):
+    lock = Path(cache_layout.model_lock(cache.hub, "org/m"))
+    plain_open, opened, refused = os.open, [], []
+
+    def opening(path, flags, *how, **options):
+        file = plain_open(path, flags, *how, **options)
+        if path == lock and flags & os.O_RDWR and not opened:
+            opened.append(path)
+            lock.unlink()
+            lock.parent.rmdir()
+        return file
+
+    delete = removal._delete
+
+    def look(planned):
+        with lock.open("rb") as other, pytest.raises(BlockingIOError):
+            fcntl.flock(other, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        refused.append(planned.name)
+        delete(planned)
+
+    monkeypatch.setattr("os.open", opening)
+    monkeypatch.setattr(removal, "_delete", look)
+    remove(cache, "org/m")
+
+    assert (opened, refused) == ([lock], ["org/m"])
+
+
 def test_a_pull_that_has_no_file_yet_is_respected(cache):
     lock = Path(cache_layout.model_lock(cache.hub, "org/m"))
     lock.parent.mkdir(parents=True)

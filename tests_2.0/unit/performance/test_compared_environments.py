@@ -116,6 +116,12 @@ def test_where_the_history_is_not_whole_nobody_knows_what_came_before(repository
     assert releases.before(None, tmp_path / "shallow", tmp_path) == (None, "")
 
 
+def test_a_clone_without_its_tags_does_not_know_what_came_before(repository, tmp_path):
+    subprocess.run(["git", "clone", "--quiet", "--no-tags", str(repository), tmp_path / "bare"], check=True, timeout=30)
+
+    assert releases.before(None, tmp_path / "bare", tmp_path) == (None, "")
+
+
 def test_the_wheel_of_a_tag_is_built_once(repository, tmp_path):
     head = subprocess.run(
         ["git", "-C", str(repository), "rev-parse", "HEAD"], capture_output=True, text=True, check=True, timeout=30
