@@ -6,7 +6,7 @@ import io
 import math
 import re
 import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -82,9 +82,9 @@ def table(rows: Sequence[Row]) -> str:
     )
 
 
-def numbers(text: str) -> dict[str, int]:
-    """The numbers that tables in a text give to images, by the id of the image."""
-    return {found[2]: int(found[1]) for found in _ROW.finditer(text)} if TABLE_MARK in text else {}
+def numbers(text: str) -> Iterator[tuple[str, int]]:
+    """The ids of the images in the tables of a text, and the numbers that they have there."""
+    return ((found[2], int(found[1])) for found in (_ROW.finditer(text) if TABLE_MARK in text else ()))
 
 
 def context(noted: Sequence[Facts], numbers: Sequence[int]) -> str:

@@ -16,6 +16,8 @@ from mlxk.engines import Recording
 from mlxk.errors import MediaRefused, RequestError
 from mlxk.showing import Shown
 
+_MOST_ROWS = 10_000
+
 Prompt = tuple[Message, ...] | str
 
 
@@ -65,11 +67,15 @@ def _shown(opening: tuple[Message, ...], last: Message, numbers: dict[str, int],
 def _numbers(messages: Sequence[Message]) -> dict[str, int]:
     """The same image has the same number in every turn; clients that send no image twice send the tables of earlier answers."""
     found: dict[str, int] = {}
+    highest = rows = 0
     for message in messages:
-        if message.role == "assistant":
-            found = exif.numbers(message.content) | found
-        for image in message.images:
-            found.setdefault(image.id, max(found.values(), default=0) + 1)
+        for known, number in exif.numbers(message.content) if message.role == "assistant" else ():
+            rows += 1
+            if rows > _MOST_ROWS:
+                raise RequestError(f"The tables of earlier answers have more than {_MOST_ROWS} rows.", param="messages")
+            highest = max(highest, found.setdefault(known, number))
+        for known in (image.id for image in message.images):
+            highest = max(highest, found.setdefault(known, highest + 1))
     return found
 
 

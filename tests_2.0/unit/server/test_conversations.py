@@ -81,6 +81,23 @@ def test_numbers_are_found_in_the_tables_of_earlier_answers():
     assert numbers(asked(), answered(f"| 4 | image_{A.id}.png | no table |"), asked(C, A)) == ["1", "2"]
 
 
+@pytest.mark.timeout(20)
+def test_many_images_are_numbered_in_one_pass():
+    """A tenth of a second; looking at all numbers for each of them takes a minute."""
+    many = [image(str(number).encode()) for number in range(60_000)]
+    different = len({each.id for each in many})
+
+    assert numbers(asked(*many), answered(), asked(C, many[-1])) == [str(different + 1), str(different)]
+
+
+def test_tables_of_more_rows_than_anybody_can_have_been_shown_are_refused():
+    table = f"{exif.TABLE_MARK}\n" + "| 7 | image_00000000.png |\n" * 5001
+
+    assert numbers(answered(table), asked(A, B)) == ["8", "9"]
+    with pytest.raises(RequestError, match="more than 10000 rows"):
+        numbers(answered(table), asked(), answered(table), asked(A))
+
+
 def test_a_recording_is_heard_after_the_text_beside_it():
     posed = pose((asked(), answered(), asked(content="Before.", sounds=(SOUND,))), None)
 
