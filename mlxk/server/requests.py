@@ -10,12 +10,15 @@ from typing import Any, NoReturn
 
 from mlxk.chat import Message, Role
 from mlxk.engines import Generation, Sampling
-from mlxk.errors import RequestError
+from mlxk.errors import MediaRefused, RequestError
 from mlxk.server import conversations, media
 
 _DEFAULT = Sampling()
+_MARKS = (b"[", b"{", b",")  # there is one before each value but the first; base64 has none
+_MOST_MARKS = 1_000_000  # values of some 50 bytes each, and all of them are made before anybody else has a turn
 MOST_AT_ONCE = 5  # images, where they are shown in chunks
 _MOST_STOPS = 4  # as OpenAI's API has it
+_MOST_MEDIA = 500  # in a whole conversation
 _MOST_PROMPTS = 32  # in one request; each of them waits in the queue as a request of its own does
 _MOST_LOGPROBS, _MOST_TEXT_LOGPROBS = 20, 5  # as OpenAI's API has them, for chats and for texts
 _ROLES: Mapping[str, Role] = {"system": "system", "developer": "system", "user": "user", "assistant": "assistant"}
@@ -151,6 +154,8 @@ def _parse_object(body: bytes) -> dict[str, Any]:
     def no_constant(name: str) -> NoReturn:
         raise ValueError(f"{name} is not JSON")
 
+    if sum(map(body.count, _MARKS)) > _MOST_MARKS:
+        raise RequestError(f"The body has more than {_MOST_MARKS:,} brackets and commas. Ask for less at once.")
     try:
         parsed = json.loads(body.decode("utf-8"), parse_constant=no_constant)
     except RecursionError:
@@ -194,7 +199,18 @@ def _prompts(value: Any) -> tuple[str, ...]:
 def _messages(value: Any) -> tuple[Message, ...]:
     if not isinstance(value, list) or not value:
         _refuse("messages", "messages must be a list of at least one message.")
+    _check_count(value)
     return tuple(_message(message, f"messages[{place}]") for place, message in enumerate(value))
+
+
+def _check_count(messages: Sequence[Any]) -> None:
+    """Each image and recording of a conversation is looked at, also those of which the model is only told."""
+    contents = (message.get("content") for message in messages if isinstance(message, dict))
+    parts = (part for content in contents if isinstance(content, list) for part in content)
+    count = sum(media.is_image(part) or media.is_sound(part) for part in parts)
+    if count > _MOST_MEDIA:
+        message = f"The messages bring {count} images and recordings, and {_MOST_MEDIA} are the most. Leave out earlier ones."
+        raise MediaRefused(message, "messages", too_large=True)
 
 
 def _message(value: Any, where: str) -> Message:

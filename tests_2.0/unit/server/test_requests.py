@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import base64
 import json
+import random
 
 import pytest
 
 from mlxk.chat import Message
 from mlxk.engines import Generation, Sampling
-from mlxk.errors import RequestError
+from mlxk.errors import MediaRefused, RequestError
 from mlxk.server.requests import parse_chat, parse_completion
 
 HELLO = [{"role": "user", "content": "Hello!"}]
@@ -174,3 +176,27 @@ def test_what_would_change_a_completion_and_is_not_supported_is_named(fields):
 def test_a_body_that_is_no_json_object_is_refused(body):
     with pytest.raises(RequestError):
         parse_chat(body)
+
+
+@pytest.mark.parametrize("values", [b"[]", b"{}", b"0"], ids=["lists", "objects", "numbers"])
+def test_a_body_of_more_values_than_any_request_has_is_refused_before_they_are_made(values, monkeypatch):
+    body = (
+        b'{"model": "m", "messages": [{"role": "user", "content": "Hello!"}], "user": [' + b",".join([values] * 1_000_000) + b"]}"
+    )
+    monkeypatch.setattr(json, "loads", lambda *arguments, **options: pytest.fail("it was read"))
+    for parse_body in (parse_chat, parse_completion):
+        with pytest.raises(RequestError, match="more than 1,000,000 brackets and commas"):
+            parse_body(body)
+
+
+def test_a_large_body_of_base64_has_few_values():
+    assert parse(user=base64.b64encode(random.Random(5).randbytes(4 << 20)).decode()) == parse()
+
+
+def test_all_images_of_a_conversation_are_bounded_together():
+    shown = {"type": "image_url", "image_url": {"url": "data:image/png;base64,"}}
+    turns = [{"role": "user", "content": [shown] * 30}] * 17
+
+    with pytest.raises(MediaRefused, match="510 images and recordings, and 500 are the most") as refused:
+        parse(messages=turns)
+    assert (refused.value.media, refused.value.too_large) == ("messages", True)
