@@ -93,6 +93,8 @@ def page(content: bytes, derived: Derived) -> Iterator[str]:
         yield f"its heading is {' and '.join(headings) or 'missing'}, and the verdict is {word}"
     if seen.title.partition(" · ")[0] != derived.word:
         yield f"its title is {seen.title!r}, and the verdict is {derived.word}"
+    if seen.policies != [_POLICY]:
+        yield f"it has not one policy, {_POLICY[1]!r}, but {seen.policies}"
     if seen.active:
         yield f"it has what could run or be fetched: {', '.join(sorted(seen.active))}"
     shown: list[Hashable] = []
@@ -100,6 +102,17 @@ def page(content: bytes, derived: Derived) -> Iterator[str]:
         cells = [title.partition(": ")[0], *(cell for cell in derived.outcomes if ": " in cell and title.startswith(f"{cell}: "))]
         shown.append((cells[-1], outcome))
     yield from _unlike("its cells", shown, list(derived.outcomes.items()))
+
+
+_POLICY = ("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'")
+"""What keeps a browser from asking a network for whatever styles, pictures or frames name."""
+
+_READ_ONLY = frozenset({
+    "html", "head", "meta", "title", "style", "body", "header", "nav", "main", "section", "figure", "figcaption",
+    "h1", "h2", "h3", "p", "a", "b", "i", "small", "code", "span", "div", "ul", "ol", "li", "dl", "dt", "dd",
+    "table", "thead", "tbody", "tr", "th", "td", "details", "summary", "label", "input", "svg", "polygon",
+})  # fmt: skip
+"""The tags that a page is written with: what is none of them is refused, whatever it may do."""
 
 
 class _Page(HTMLParser):
@@ -111,14 +124,17 @@ class _Page(HTMLParser):
         self.headings: list[str] = []
         self.cells: list[tuple[str, str]] = []
         self.active: set[str] = set()
+        self.policies: list[tuple[str, str]] = []
         self._in = ""
         self._in_map = False
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         given = {name: value or "" for name, value in attrs}
         classes = given.get("class", "").split()
-        if tag in ("script", "iframe", "object", "embed", "link", "img", "form", "base", "video", "audio"):
+        if tag not in _READ_ONLY or (tag == "input" and given.get("type") not in ("radio", "checkbox")):
             self.active.add(tag)
+        if "http-equiv" in given:
+            self.policies.append((given["http-equiv"], given.get("content", "")))
         self.active |= {name for name in given if name.startswith("on")}
         if re.match(r"\s*[a-z][a-z0-9+.-]*:|\s*//", given.get("href", ""), re.IGNORECASE):
             self.active.add(f"a link to {given['href']}")
