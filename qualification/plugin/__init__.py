@@ -1,6 +1,7 @@
 """The pytest plugin: its options, and which part of it answers which hook.
 
 ``recording``   one schema-checked record for each finished test, and the progress file that the supervisor's side reads
+``earlier``     the names that tests had in earlier releases
 ``selection``   which tests a plain pytest leaves alone, and the marks that follow from others
 ``rules``       what a live test must declare, or it is not collected
 ``sharing``     the part of a shuffled cell that one process runs
@@ -19,7 +20,19 @@ from pathlib import Path
 
 import pytest
 
-from qualification.plugin import baselines, comparing, hubs, isolation, measuring, models, pristine, rules, selection, sharing
+from qualification.plugin import (
+    baselines,
+    comparing,
+    earlier,
+    hubs,
+    isolation,
+    measuring,
+    models,
+    pristine,
+    rules,
+    selection,
+    sharing,
+)
 from qualification.plugin.context import CELL, Cell, obey_supervisor, refuse_checkout
 from qualification.plugin.recording import Progress, Recorder
 
@@ -47,6 +60,7 @@ def pytest_configure(config: pytest.Config) -> None:
     report_output = config.getoption("--report-output")
     if report_output:
         config.pluginmanager.register(Recorder(report_output.resolve(), cell), "qualification-recorder")
+    config.pluginmanager.register(earlier, "qualification-earlier")
     config.pluginmanager.register(selection, "qualification-selection")
     config.pluginmanager.register(rules, "qualification-rules")
     config.pluginmanager.register(sharing, "qualification-sharing")
