@@ -64,7 +64,7 @@ def execute(arguments: argparse.Namespace) -> int:
         images_at_once=arguments.chunk,
     )
     app = make_app(library, worker, policy, model.snapshot if model is not None and not model.snapshot.cached else None)
-    server = Server(app, bind(arguments.host, arguments.port), limits.waiting + limits.together)
+    server = Server(app, bind(arguments.host, arguments.port), limits.waiting + limits.together, authorized=policy.authorized)
     server.start()
     server.take_signals()
     show_result("serve", _announcement(server, model.name if model else None), as_json=arguments.json)

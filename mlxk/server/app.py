@@ -50,6 +50,14 @@ class Policy:
     allowed_origins: tuple[str, ...] = ()
     images_at_once: int | None = None
 
+    def authorized(self, header: str) -> bool:
+        """Whether a request with this Authorization is one that is answered."""
+        if self.api_key is None:
+            return True
+        scheme, _, given = header.partition(" ")
+        right = hmac.compare_digest(given.strip().encode("latin-1"), self.api_key.encode("utf-8"))
+        return scheme.lower() == "bearer" and right
+
     def cors(self, environ: Mapping[str, Any]) -> list[tuple[str, str]]:
         """What lets a page of an origin that was allowed read the answer; others are told nothing."""
         origin = environ.get("HTTP_ORIGIN", "")
@@ -98,11 +106,8 @@ class _Service:
             origin = request.environ.get("HTTP_ORIGIN")
             if origin and origin not in self._policy.allowed_origins:
                 _check_name("Origin", origin, origin)
-        if self._policy.api_key is not None and request.path != "/health":
-            scheme, _, given = request.environ.get("HTTP_AUTHORIZATION", "").partition(" ")
-            right = hmac.compare_digest(given.strip().encode("latin-1"), self._policy.api_key.encode("utf-8"))
-            if scheme.lower() != "bearer" or not right:
-                raise _error(RequestError("The API key is missing or wrong.", status=401, code="invalid_api_key"))
+        if request.path != "/health" and not self._policy.authorized(request.environ.get("HTTP_AUTHORIZATION", "")):
+            raise _error(RequestError("The API key is missing or wrong.", status=401, code="invalid_api_key"))
 
     def health(self) -> HTTPResponse:
         worker = self._worker

@@ -1,6 +1,7 @@
 """How large the bodies of requests may be: each of them by its route, and the large ones together.
 
 A body that is too large is refused by its header, before it is read; a body that is sent in chunks, as soon as it has grown.
+What is only announced takes nothing from others, and a large body of somebody who may not ask is not read at all.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 import copy
 import threading
 import weakref
+from collections.abc import Callable
 from typing import Any
 
 from waitress.parser import HTTPRequestParser  # type: ignore[import-untyped]
@@ -30,11 +32,15 @@ def limit_bytes(path: str) -> int:
 
 
 class Budget:
-    """What large bodies may weigh together, from their header until their answer is complete, so that memory and disk suffice."""
+    """What large bodies may weigh together, from their first bytes until they are answered, so that memory and disk suffice."""
 
     def __init__(self, most_bytes: int = _MOST_TOGETHER) -> None:
         self._lock = threading.Lock()
         self._left = most_bytes
+
+    def has(self, count: int) -> bool:
+        with self._lock:
+            return count <= self._left
 
     def take(self, count: int, holder: object) -> bool:
         """Whether there is so much left; it is given back when ``holder`` is gone."""
@@ -55,8 +61,13 @@ class Busy(Error):  # type: ignore[misc]
     reason = "Service Unavailable"
 
 
-def parser_class(budget: Budget) -> type:
-    """A parser of requests that knows these bounds; waitress makes one for each request."""
+class Unauthorized(Error):  # type: ignore[misc]
+    code = 401
+    reason = "Unauthorized"
+
+
+def parser_class(budget: Budget, authorized: Callable[[str], bool]) -> type:
+    """A parser of requests that knows these bounds, and by its Authorization who may ask; waitress makes one for each request."""
 
     class Parser(HTTPRequestParser):  # type: ignore[misc]
         adj: Any
@@ -71,16 +82,25 @@ def parser_class(budget: Budget) -> type:
 
         def received(self, data: bytes) -> int:
             consumed: int = super().received(data)
-            size = max(self.content_length, self.body_bytes_received)
-            if self.error is None and size > max(self._held, _SMALL_BYTES):
-                more = -(-(size - self._held) // _SMALL_BYTES) * _SMALL_BYTES
-                if budget.take(more, self):
-                    self._held += more
-                else:
-                    self.error = Busy("Other large requests are being answered. Try again later.")
-                    self.completed = True
+            if self.error is None and self.headers_finished:
+                self.error = self._refusal()
             if self.error is not None:
+                self.completed = True
                 self.expect_continue = False  # waitress would ask for the body of what it has refused
             return consumed
+
+        def _refusal(self) -> Error | None:
+            """Takes what has arrived from the budget; who has announced more than is left is told so at once."""
+            size = max(self.content_length, self.body_bytes_received)
+            if size <= _SMALL_BYTES:
+                return None
+            if not (self._held or authorized(self.headers.get("AUTHORIZATION", ""))):
+                return Unauthorized("The API key is missing or wrong.")
+            arrived = max(self.body_bytes_received - self._held, 0)
+            more = -(-arrived // _SMALL_BYTES) * _SMALL_BYTES
+            if not budget.has(size - self._held) or (more and not budget.take(more, self)):
+                return Busy("Other large requests are being answered. Try again later.")
+            self._held += more
+            return None
 
     return Parser

@@ -54,6 +54,7 @@ class Server:
     most_requests: int
     most_connections: int = _MOST_CONNECTIONS
     large_bodies: bodies.Budget = field(default_factory=bodies.Budget)
+    authorized: Callable[[str], bool] = lambda header: True
     signals: list[int] = field(default_factory=list)
     _map: dict[int, Any] = field(default_factory=dict)
     _waitress: Any = None
@@ -76,7 +77,7 @@ class Server:
             ident=None,
             clear_untrusted_proxy_headers=True,
         )
-        channel = type("Channel", (_Channel,), {"parser_class": bodies.parser_class(self.large_bodies)})
+        channel = type("Channel", (_Channel,), {"parser_class": bodies.parser_class(self.large_bodies, self.authorized)})
         self._waitress.channel_class = channel
         self._waitress.handle_accept = self._accept
 
@@ -169,7 +170,7 @@ class _JsonErrorTask(ErrorTask):  # type: ignore[misc]
 
     def execute(self) -> None:
         refused = self.request.error
-        codes = {413: "payload_too_large", 431: "headers_too_large", 503: "unavailable"}
+        codes = {401: "invalid_api_key", 413: "payload_too_large", 431: "headers_too_large", 503: "unavailable"}
         error = RequestError(
             f"{refused.reason}: {refused.body}", status=refused.code, code=codes.get(refused.code, "bad_request")
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import array
 import base64
+import contextlib
 import http.client
 import io
 import json
@@ -89,9 +90,11 @@ def serving(home):
     def start(limits, policy=None, large_bodies=None, preload=None):
         worker = Worker(engines.load, engines.leave_thread, limits)
         library = Library(home / "hub", Packages.installed())
-        app = make_app(library, worker, policy or Policy())
+        policy = policy or Policy()
+        app = make_app(library, worker, policy)
         most = limits.waiting + limits.together
-        server = Server(app, bind("127.0.0.1", 0), most, large_bodies=large_bodies or bodies.Budget())
+        budget = large_bodies or bodies.Budget()
+        server = Server(app, bind("127.0.0.1", 0), most, large_bodies=budget, authorized=policy.authorized)
         server.start()
         worker.start(library.admit(library.locate(preload), modality=None) if preload else None)
         loop = threading.Thread(target=server.run)
@@ -635,7 +638,7 @@ def head(length, path="/v1/audio/transcriptions"):
     return f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: multipart/form-data\r\n{length}\r\n\r\n".encode()
 
 
-@pytest.mark.parametrize("chunked", [False, True], ids=["announced", "in chunks"])
+@pytest.mark.parametrize("chunked", [False, True], ids=["of a known length", "in chunks"])
 def test_large_bodies_share_a_budget_and_small_ones_need_none(serving, chunked):
     client = serving(Limits(), large_bodies=bodies.Budget(6 << 20))
     size = 4 << 20
@@ -643,7 +646,7 @@ def test_large_bodies_share_a_budget_and_small_ones_need_none(serving, chunked):
         if chunked:
             first.sendall(head("Transfer-Encoding: chunked") + f"{2 * size:x}\r\n".encode() + bytes(size))
         else:
-            first.sendall(head(f"Content-Length: {size}"))
+            first.sendall(head(f"Content-Length: {size}") + bytes(size - 1))
         answers = set()
         while 503 not in answers:
             with socket.create_connection(("127.0.0.1", client.port), timeout=30) as second:
@@ -655,6 +658,28 @@ def test_large_bodies_share_a_budget_and_small_ones_need_none(serving, chunked):
         assert client.hear()[0] == 200
     while client.send("/v1/audio/transcriptions", bytes(size), "multipart/form-data")[0] == 503:
         time.sleep(0.005)
+
+
+def test_large_bodies_that_are_only_announced_keep_nobody_waiting(serving):
+    client = serving(Limits(), large_bodies=bodies.Budget(6 << 20))
+    with contextlib.ExitStack() as silent:
+        for _ in range(3):
+            one = silent.enter_context(socket.create_connection(("127.0.0.1", client.port), timeout=30))
+            one.sendall(head(f"Content-Length: {4 << 20}\r\nExpect: 100-continue"))
+
+            assert one.makefile("rb").readline() == b"HTTP/1.1 100 Continue\r\n"
+        assert client.hear(APPLES + bytes(4 << 20))[0] == 200
+
+
+def test_a_large_body_without_the_key_is_refused_by_its_header(serving):
+    client = serving(Limits(), Policy(loopback_only=False, api_key="secret"))
+    answers = []
+    for key in ("", "\r\nAuthorization: Bearer wrong", "\r\nAuthorization: Bearer secret"):
+        with socket.create_connection(("127.0.0.1", client.port), timeout=30) as raw:
+            raw.sendall(head(f"Content-Length: {4 << 20}\r\nExpect: 100-continue{key}"))
+            answers.append(raw.makefile("rb").readline().split()[1])
+
+    assert answers == [b"401", b"401", b"100"]
 
 
 def test_large_bodies_are_bounded_together_and_give_back_what_they_took():
