@@ -51,6 +51,10 @@ class Model:
         found: tuple[Modality, ...] = ("text", "vision", "audio")
         return next((modality for modality in found if self.runs(modality)), "text")
 
+    def way(self, modality: Modality) -> Modality:
+        """What it is loaded for to do this: mlx-vlm answers text too, also with models that mlx-lm does not know."""
+        return "vision" if modality == "text" and not self.runs("text") and self.runs("vision") else modality
+
     def check_runs(self, modality: Modality) -> None:
         """Raise the reason why it is not for this, or not here."""
         obstacle = self.runtime.get(modality, self.obstacle)
@@ -130,7 +134,7 @@ class Library:
         if not model.healthy:
             listed = " ".join(problem.message for problem in model.problems)
             raise ModelUnhealthy(f"{model.name} is not whole: {listed} Download it again.")
-        model.check_runs(modality or model.main)
+        model.check_runs(model.way(modality or model.main))
         from mlxk import memory  # noqa: PLC0415 - for loading only, and it takes a while to import
 
         available = memory.available_bytes()

@@ -279,6 +279,7 @@ def complete(events: Iterable[Event]) -> Completion | None:
 
 def load(model: Model, modality: Modality = "text") -> Engine:
     """Load a model that the library admitted for this. Raises LoadFailed."""
+    modality = model.way(modality)
     if modality == "vision":
         from mlxk.engines.vision import VisionEngine  # noqa: PLC0415 - imports mlx-vlm, which takes seconds
 

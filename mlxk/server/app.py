@@ -185,7 +185,7 @@ class _Service:
         snapshot = self._named(spec)
         loaded = self._worker.loaded
         if loaded is not None and loaded.snapshot == snapshot:
-            loaded.check_runs(modality)
+            loaded.check_runs(loaded.way(modality))
             return loaded
         return self._library.admit(snapshot, loaded.weights_bytes if loaded is not None else 0, modality)
 

@@ -179,7 +179,7 @@ class Worker:
         """The batch of its model. What it brings is looked at before another model makes room for its own."""
         if not self._is_loaded_for(ticket) or self._batch is None:
             engines.check_media(ticket.request)
-            self._switch(ticket.model, ticket.request.needs)
+            self._switch(ticket.model, ticket.model.way(ticket.request.needs))
         assert self._batch is not None
         return self._batch
 

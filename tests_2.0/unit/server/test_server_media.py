@@ -5,6 +5,7 @@ from __future__ import annotations
 import array
 import base64
 import contextlib
+import dataclasses
 import http.client
 import io
 import json
@@ -87,9 +88,9 @@ def serving(home):
     """``serving(limits)`` is a client of a server."""
     ends = []
 
-    def start(limits, policy=None, large_bodies=None, preload=None):
+    def start(limits, policy=None, large_bodies=None, preload=None, packages=None):
         worker = Worker(engines.load, engines.leave_thread, limits)
-        library = Library(home / "hub", Packages.installed())
+        library = Library(home / "hub", packages or Packages.installed())
         policy = policy or Policy()
         app = make_app(library, worker, policy)
         most = limits.waiting + limits.together
@@ -176,6 +177,22 @@ def test_texts_of_a_model_with_eyes_are_remembered_as_those_of_any_model_until_i
     assert (first, again > 0, seen) == (0, True, "A red circle on white.")
     assert (cached(), cached()) == (0, 0)
     assert client.said(hello) == "Hello! How can I help?"
+
+
+def test_text_to_a_model_that_only_mlx_vlm_knows_is_answered_as_by_one_that_mlx_lm_knows_too(serving, client):
+    installed = Packages.installed()
+    unknown = dataclasses.replace(installed, text=dataclasses.replace(installed.text, models="no_models"))
+    only_eyes = serving(Limits(), packages=unknown)
+    hello = {"type": "text", "text": "Hello!"}
+    continued = [
+        each.send("/v1/completions", json.dumps({"model": EYES, "prompt": "The", "max_tokens": 3, "temperature": 0}))
+        for each in (only_eyes, client)
+    ]
+    texts = [json.loads(text)["choices"][0]["text"] for _, text in continued]
+
+    assert only_eyes.said(hello) == client.said(hello) == "Hello! How can I help?"
+    assert texts[0] == texts[1] != ""
+    assert only_eyes.said(DESCRIBE, shown(RED)) == "A red circle on white."
 
 
 def test_a_picture_without_a_prompt_is_described(client):
