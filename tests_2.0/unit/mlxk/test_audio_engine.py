@@ -66,6 +66,23 @@ def test_silence_is_no_text(engine):
     assert (answer.text, answer.heard.segments) == ("", ())
 
 
+def test_language_prompt_and_temperature_are_those_that_mlx_audio_is_given(engine, model):
+    from mlx_audio.stt import load
+
+    from mlxk.engines.audio import decode
+
+    sound = sounds.parse("a.wav", wav(speak("Nine red apples.")))
+    asked = Generation("Hello world.", sampling=Sampling(temperature=0.7), recording=Recording(sound, "de"))
+    heard = complete(engine.stream(asked, lambda: False)).heard
+    whisper = load(str(model.snapshot.path))
+    own = whisper.generate(decode(sound), language="de", initial_prompt="Hello world.", temperature=0.7)
+    (segment,) = heard.segments
+
+    assert (heard.language, segment.decoding.temperature) == (own.language, own.segments[0]["temperature"]) == ("de", 0.7)
+    assert segment.decoding.avg_logprob == pytest.approx(own.segments[0]["avg_logprob"], rel=0.01)
+    assert segment.decoding.avg_logprob != hear(engine, sound.data).heard.segments[0].decoding.avg_logprob
+
+
 def test_words_are_told_one_after_another_where_they_are_asked_for(engine):
     (segment,) = hear(engine, wav(speak("Nine red apples.")), words=True).heard.segments
 

@@ -413,9 +413,18 @@ def test_a_recording_of_more_than_one_window_is_heard_to_its_end(client):
 
 
 def test_language_prompt_and_temperature_are_taken(client):
-    status, text = client.hear(language="English", prompt="Hello world.", temperature="0.0", chunking_strategy="auto")
+    def told(**fields):
+        answer = json.loads(client.hear(response_format="verbose_json", **fields)[1])
+        (segment,) = answer["segments"]
+        return answer["language"], segment["temperature"], segment["avg_logprob"]
 
-    assert (status, json.loads(text)["text"]) == (200, "Nine red apples.")
+    language, temperature, likely = told(chunking_strategy="auto")
+    prompted = told(prompt="Hello world.")
+
+    assert (language, temperature) == ("en", 0)
+    assert told(language="German") == ("de", 0, likely)
+    assert told(temperature="0.7")[:2] == ("en", pytest.approx(0.7))
+    assert prompted[2] != likely
 
 
 def test_a_recording_in_a_chat_is_transcribed_in_batch_and_in_stream(client):
@@ -599,46 +608,89 @@ def test_no_file_is_left_by_any_request(client, tmp_path, monkeypatch):
     assert [*tmp_path.rglob("*")] == []
 
 
-LONG = wav(silence(400))
+LONG = wav(silence(100))
 
 
-def test_a_client_that_leaves_ends_its_transcription_and_the_next_is_heard(client):
-    client.hear()
+class Windows:
+    """Those of 30 s that a model with ears hears one after the other: each waits until it may ``go``."""
+
+    def __init__(self):
+        self.begun, self.go, self.count = threading.Event(), threading.Event(), 0
+
+    def hold(self, client, monkeypatch):
+        client.hear()
+        whisper = type(client.worker._engine._model)
+        decode = whisper.decode
+
+        def held(*arguments, **options):
+            self.count += 1
+            self.begun.set()
+            assert self.go.wait(60)
+            return decode(*arguments, **options)
+
+        monkeypatch.setattr(whisper, "decode", held)
+
+
+@pytest.fixture
+def windows():
+    windows = Windows()
+    yield windows
+    windows.go.set()
+
+
+def begin(client, file):
     connection = http.client.HTTPConnection("127.0.0.1", client.port, timeout=60)
-    body, kind = form(file=("a.wav", LONG), model=EARS)
+    body, kind = form(file=("a.wav", file), model=EARS)
     connection.request("POST", "/v1/audio/transcriptions", body, {"Content-Type": kind})
-    while not client.worker.active:
-        time.sleep(0.005)
+    return connection
+
+
+def test_a_client_that_leaves_ends_its_transcription_and_the_next_is_heard(client, windows, monkeypatch):
+    windows.hold(client, monkeypatch)
+    connection = begin(client, LONG)
+    assert windows.begun.wait(60)
+    (ticket,) = client.worker._active
     connection.close()
-    began = time.monotonic()
+    while not ticket.cancelled():
+        time.sleep(0.005)
+    windows.go.set()
 
     assert json.loads(client.hear()[1])["text"] == "Nine red apples."
-    assert time.monotonic() - began < 5  # 14 windows would take longer
+    assert windows.count == 2  # one of four, and that of the next
 
 
-def test_a_transcription_that_takes_too_long_is_ended_and_the_next_is_heard(serving):
-    client = serving(Limits(request_s=3.0))
+def test_a_transcription_that_takes_too_long_is_ended_and_the_next_is_heard(serving, client, windows, monkeypatch):
     client.hear()
+    began = time.monotonic()
+    client.hear()
+    client = serving(Limits(request_s=max(1.0, 5 * (time.monotonic() - began))), preload=EARS)
+    while client.worker.state == "loading":
+        time.sleep(0.005)
+    windows.hold(client, monkeypatch)
     status, text = client.hear(LONG)
+    windows.go.set()
+    while client.worker.active:
+        time.sleep(0.005)
 
     assert (status, json.loads(text)["error"]["code"]) == (504, "deadline_exceeded")
     assert client.hear()[0] == 200
+    assert windows.count == 2
 
 
-def test_a_full_queue_refuses_recordings_and_pictures_too(serving):
+def test_a_full_queue_refuses_recordings_and_pictures_too(serving, windows, monkeypatch):
     client = serving(Limits(waiting=1, together=1))
-    client.hear()
-    body, kind = form(file=("a.wav", LONG), model=EARS)
-    connections = [http.client.HTTPConnection("127.0.0.1", client.port, timeout=60) for _ in range(2)]
-    for at, connection in enumerate(connections):
-        connection.request("POST", "/v1/audio/transcriptions", body, {"Content-Type": kind})
-        while not (client.worker.active and client.worker.waiting == at):
-            time.sleep(0.005)
+    windows.hold(client, monkeypatch)
+    first = begin(client, LONG)
+    assert windows.begun.wait(60)
+    second = begin(client, LONG)
+    while client.worker.waiting == 0:
+        time.sleep(0.005)
 
     assert client.hear()[0] == 503
     assert client.chat(DESCRIBE, shown(RED))[0] == 503
-    for connection in connections:
-        connection.close()
+    first.close()
+    second.close()
+    windows.go.set()
     while client.worker.active or client.worker.waiting:
         time.sleep(0.005)
     assert client.hear()[0] == 200
