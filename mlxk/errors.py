@@ -39,6 +39,7 @@
     │   ├── BranchCreationFailed
     │   ├── LoadFailed
     │   ├── GenerationFailed
+    │   │   └── PromptRefused     the model has no form for it
     │   ├── ContextLengthExceeded
     │   ├── AddressUnavailable
     │   ├── DeadlineExceeded      the server was told to give no request more time
@@ -241,6 +242,10 @@ class LoadFailed(OperationFailed):
 
 class GenerationFailed(OperationFailed):
     type = "execution_error"
+
+
+class PromptRefused(GenerationFailed):
+    type = "prompt_refused"
 
 
 class ContextLengthExceeded(OperationFailed):

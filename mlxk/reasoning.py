@@ -148,7 +148,7 @@ class _TagSplitter:
             self._state = "reasoning" if self._opened else "answer"
 
     def _reason(self, parts: list[Part]) -> None:
-        before, closing, self._held = _until((self._tags.closing,), self._held)
+        before, closing, self._held = until((self._tags.closing,), self._held)
         if said := self._reasoning.push(before):
             parts.append(Part("reasoning", said))
         if closing is not None:
@@ -190,7 +190,7 @@ class _ChannelSplitter:
         return (self._header or "") + self._held
 
     def _read_header(self) -> bool:
-        before, mark, self._held = _until(("<|message|>",), self._held)
+        before, mark, self._held = until(("<|message|>",), self._held)
         header = (self._header or "") + before
         if mark is None:
             self._header = header
@@ -203,7 +203,7 @@ class _ChannelSplitter:
         return True
 
     def _read_text(self, parts: list[Part]) -> bool:
-        before, mark, self._held = _until(_MESSAGE_ENDS, self._held)
+        before, mark, self._held = until(_MESSAGE_ENDS, self._held)
         self._begun = self._begun or bool(before)
         if before and self._kind == "reasoning":
             parts.append(Part("reasoning", self._lead + before))
@@ -232,7 +232,7 @@ class _Trimmer:
         return certain
 
 
-def _until(marks: Sequence[str], text: str) -> tuple[str, str | None, str]:
+def until(marks: Sequence[str], text: str) -> tuple[str, str | None, str]:
     """The text before the first mark, the mark, the rest; without one what is certain, None, and what could begin one."""
     places = [(place, mark) for mark in marks if (place := text.find(mark)) >= 0]
     if places:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 from mlxk import images, settings
-from mlxk.chat import Message
+from mlxk.chat import Message, Tool, ToolCall
 from mlxk.compatibility import Modality
 from mlxk.errors import GenerationFailed, MlxkError
 from mlxk.library import Model
@@ -17,7 +17,7 @@ from mlxk.sounds import Sound
 
 log = logging.getLogger(__name__)
 
-FinishReason = Literal["stop", "length"]
+FinishReason = Literal["stop", "length", "tool_calls"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +54,7 @@ class Generation:
     Where there is a ``recording``, its transcript is asked for, and the prompt is a text: what was said before it.
     ``top_logprobs`` asks how likely each token of the answer was, and which that many others were likeliest; None: not at all.
     ``look_past_end`` asks for the end tokens that come after the first, which costs the time of one token and more.
+    Of the ``tools`` it may call any, as often as it likes or, with ``one_call``, once.
     """
 
     prompt: tuple[Message, ...] | str
@@ -63,6 +64,8 @@ class Generation:
     look_past_end: bool = False
     top_logprobs: int | None = None
     recording: Recording | None = None
+    tools: tuple[Tool, ...] = ()
+    one_call: bool = False
 
     @property
     def needs(self) -> Modality:
@@ -201,7 +204,7 @@ class Finished:
     heard: Heard | None = None
 
 
-Event = Started | Reasoning | Text | Finished
+Event = Started | Reasoning | Text | ToolCall | Finished
 
 
 class Job(Protocol):
@@ -233,7 +236,7 @@ class Engine(Protocol):
     """A loaded model, to be used on the thread that loaded it."""
 
     def stream(self, request: Generation, cancelled: Callable[[], bool]) -> Iterator[Event]:
-        """Started, any number of Reasoning and Text, then Finished. Ends without Finished once ``cancelled`` says so."""
+        """Started, any number of Reasoning, Text, ToolCall, then Finished. Ends without Finished once ``cancelled`` says so."""
         ...
 
     def batch(self, prompt_cache_bytes: int) -> Batch:
@@ -257,6 +260,7 @@ class Completion:
     end_tokens: tuple[str, ...]
     tokens: tuple[Chosen, ...] = ()
     heard: Heard | None = None
+    calls: tuple[ToolCall, ...] = ()
 
 
 def complete(events: Iterable[Event]) -> Completion | None:
@@ -264,16 +268,27 @@ def complete(events: Iterable[Event]) -> Completion | None:
     text: list[str] = []
     reasoning: list[str] = []
     tokens: list[Chosen] = []
+    calls: list[ToolCall] = []
     for event in events:
         if isinstance(event, Text):
             text.append(event.text)
             tokens.extend(event.tokens)
         elif isinstance(event, Reasoning):
             reasoning.append(event.text)
+        elif isinstance(event, ToolCall):
+            calls.append(event)
         elif isinstance(event, Finished):
-            joined = "".join(text), "".join(reasoning)
-            end = event.end_tokens
-            return Completion(*joined, event.finish_reason, event.usage, event.timings, end, tuple(tokens), event.heard)
+            return Completion(
+                "".join(text),
+                "".join(reasoning),
+                event.finish_reason,
+                event.usage,
+                event.timings,
+                event.end_tokens,
+                tuple(tokens),
+                event.heard,
+                tuple(calls),
+            )
     return None
 
 

@@ -11,9 +11,9 @@ from typing import cast
 import mlx.core as mx
 
 from mlxk.answer import Answer
-from mlxk.chat import ends_in_a_row
+from mlxk.chat import ToolCall, ends_in_a_row
 from mlxk.detokenize import IncrementalDecoder
-from mlxk.engines import Chosen, Event, Finished, Generation, Likelihood, Reasoning, Text, Timings, Usage
+from mlxk.engines import Chosen, Event, Finished, FinishReason, Generation, Likelihood, Reasoning, Text, Timings, Usage
 from mlxk.reasoning import Part
 
 _LEAST_LOGPROB = -9999.0  # JSON has no infinity; OpenAI's API writes this for what is impossible
@@ -33,6 +33,7 @@ class Answering:
     cached_tokens: int = 0
     _count: int = 0
     _ended_by: tuple[str, ...] = ()
+    _called: bool = False
     _decoder: IncrementalDecoder = field(init=False)
     _chosen: _ChosenTokens | None = field(init=False)
     _began: float = field(default_factory=time.perf_counter)
@@ -69,11 +70,15 @@ class Answering:
         yield from self._events(self.answer.finish())
         stopped = bool(self._ended_by) or self.answer.complete
         usage = Usage(len(self.prompt), self._count, self.cached_tokens)
-        yield Finished("stop" if stopped else "length", usage, self._timings(), self._ended_by)
+        reason: FinishReason = "length" if not stopped else "tool_calls" if self._called else "stop"
+        yield Finished(reason, usage, self._timings(), self._ended_by)
 
-    def _events(self, parts: Iterable[Part]) -> Iterator[Event]:
+    def _events(self, parts: Iterable[Part | ToolCall]) -> Iterator[Event]:
         for part in parts:
-            if part.kind == "reasoning":
+            if isinstance(part, ToolCall):
+                self._called = True
+                yield part
+            elif part.kind == "reasoning":
                 yield Reasoning(part.text)
             else:
                 shown = self._chosen.shown(len(part.text) + self.answer.held) if self._chosen is not None else ()

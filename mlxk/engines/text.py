@@ -8,10 +8,11 @@ from collections.abc import Callable, Collection, Generator, Iterator
 from typing import Any, cast
 
 from mlxk.answer import Answer
+from mlxk.calls import CallFormat, CallSplitter
 from mlxk.chat import TURN_STARTS, Message, end_tokens, render
 from mlxk.engines import Batch, Event, Generation, Started, libraries
 from mlxk.engines.turns import Turns
-from mlxk.errors import ContextLengthExceeded, GenerationFailed, LoadFailed
+from mlxk.errors import ContextLengthExceeded, GenerationFailed, InvalidArgument, LoadFailed, PromptRefused
 from mlxk.library import Model
 from mlxk.reasoning import find_format, split
 
@@ -44,6 +45,7 @@ class TextEngine:
         self._decode = decoder_of(tokenizer)
         remember_no_words(tokenizer)
         self._format = find_format(str(tokenizer.chat_template or ""), added.values())
+        self._calls = _call_format(tokenizer)
         self.load_time_s = 0.0
 
     @classmethod
@@ -85,8 +87,8 @@ class TextEngine:
             yield from answering.finish()
 
     def begin(self, request: Generation) -> Answering:
-        """The request in tokens, with all that its answer needs. Raises GenerationFailed, ContextLengthExceeded."""
-        text = self._written(request.prompt)
+        """The request in tokens, with all that its answer needs. Raises PromptRefused, InvalidArgument, ContextLengthExceeded."""
+        text = self._written(request)
         prompt = self._encode(text, templated=self._templated(request.prompt))
         budget = self._budget(len(prompt), request.max_tokens)
         answer = self._answer(request, text)
@@ -95,20 +97,28 @@ class TextEngine:
     def _answer(self, request: Generation, text: str) -> Answer:
         """What will be shown of the answer to a prompt that is written like this."""
         stops = (*self._turn_starts(request.prompt), *request.stop)
-        return Answer(split(self._format, text), self._end_tokens.values(), stops)
+        calls = CallSplitter(self._calls, request.tools, only_one=request.one_call) if request.tools and self._calls else None
+        return Answer(split(self._format, text), self._end_tokens.values(), stops, calls)
 
     def _templated(self, prompt: tuple[Message, ...] | str) -> bool:
         return not isinstance(prompt, str) and bool(self._tokenizer.has_chat_template)
 
-    def _written(self, prompt: tuple[Message, ...] | str) -> str:
+    def _written(self, request: Generation) -> str:
         """The prompt as the text that the model continues."""
+        prompt = request.prompt
+        self._check_tools(request)
         if isinstance(prompt, str):
             return prompt
         try:
-            return render(prompt, self._tokenizer if self._templated(prompt) else None)
+            return render(prompt, self._tokenizer if self._templated(prompt) else None, request.tools)
         except (TemplateError, ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
             why = " ".join(str(error).split()) or type(error).__name__
-            raise GenerationFailed(f"The model's chat template does not take this conversation: {why}") from error
+            raise PromptRefused(f"The model's chat template does not take this conversation: {why}") from error
+
+    def _check_tools(self, request: Generation) -> None:
+        if request.tools and self._calls is None:
+            message = "This model calls no functions: its chat template has no known form for calls. Leave tools out."
+            raise InvalidArgument(message, param="tools")
 
     def _encode(self, text: str, *, templated: bool) -> list[int]:
         """A chat template writes the token that begins a text itself; so may a prompt."""
@@ -116,7 +126,7 @@ class TextEngine:
         begun = templated or (tokenizer.bos_token is not None and text.startswith(tokenizer.bos_token))
         tokens: list[int] = tokenizer.encode(text, add_special_tokens=not begun)
         if not tokens:
-            raise GenerationFailed("The prompt has no tokens; there is nothing to continue.")
+            raise PromptRefused("The prompt has no tokens; there is nothing to continue.")
         return tokens
 
     def _budget(self, prompt_tokens: int, wanted: int | None) -> int:
@@ -161,6 +171,13 @@ class TextEngine:
             return
         except (RuntimeError, ValueError) as error:
             raise GenerationFailed(f"The model failed while generating: {error}") from error
+
+
+def _call_format(tokenizer: Any) -> CallFormat | None:
+    """What mlx-lm found in the template; mlx-vlm, whose tokenizers are transformers' own, looks for nothing."""
+    if not getattr(tokenizer, "has_tool_calling", False):
+        return None
+    return CallFormat(tokenizer.tool_call_start, tokenizer.tool_call_end or "", tokenizer.tool_parser)
 
 
 class _CancelledError(Exception):

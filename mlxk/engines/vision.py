@@ -14,7 +14,7 @@ from mlxk.chat import Message
 from mlxk.engines import Batch, Generation, libraries
 from mlxk.engines.text import NO_FOREIGN_CODE, TextEngine, ids
 from mlxk.engines.turns import OneByOne
-from mlxk.errors import GenerationFailed, LoadFailed
+from mlxk.errors import GenerationFailed, LoadFailed, PromptRefused
 from mlxk.library import Model
 
 libraries.prepare()
@@ -78,7 +78,7 @@ class VisionEngine(TextEngine):
         shown = [image for message in messages for image in message.images]
         images.check_together(shown)
         pixels = [images.decode(image) for image in shown]
-        text = self._written(request.prompt)
+        text = self._written(request)
         bos = self._tokenizer.bos_token
         begun = bos is not None and text.startswith(bos)
         try:
@@ -96,13 +96,15 @@ class VisionEngine(TextEngine):
         answer = self._answer(request, text)
         return _Looking(request, prompt, budget, self._end_tokens, answer, self._decode, self.load_time_s, inputs=inputs)
 
-    def _written(self, prompt: tuple[Message, ...] | str) -> str:
+    def _written(self, request: Generation) -> str:
+        prompt = request.prompt
+        self._check_tools(request)
         if isinstance(prompt, str):
             return prompt
         try:
             return str(apply_chat_template(self._processor, self._model.config, _turns(prompt), num_images=_count(prompt)))
         except _FAULTS as error:
-            raise GenerationFailed(f"The model's chat template does not take this conversation: {_words(error)}") from error
+            raise PromptRefused(f"The model's chat template does not take this conversation: {_words(error)}") from error
 
     def _tokens(self, answering: Answering, cancelled: Callable[[], bool]) -> Generator[tuple[int, mx.array], None, None]:
         """The tokens as they are sampled; none any more once the request is cancelled."""

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from mlxk import engines
+from mlxk.chat import ToolCall
 from mlxk.engines import Completion, Event, Finished, Reasoning, Started, Text, Usage
 from mlxk.errors import MlxkError
 from mlxk.server import replies
@@ -91,7 +92,7 @@ class EventStream:
         shape = self._shape
         if isinstance(event, Text):
             return self._chunk(shape.chunk(index, shape.part(event), event.tokens))
-        if isinstance(event, Reasoning):
+        if isinstance(event, (Reasoning, ToolCall)):
             return self._chunk(shape.chunk(index, shape.part(event)))
         if isinstance(event, Finished):
             return self._chunk(shape.chunk(index, shape.part(None), ended=event.finish_reason))

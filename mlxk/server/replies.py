@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from mlxk import __version__
+from mlxk.chat import ToolCall
 from mlxk.compatibility import Modality
 from mlxk.engines import Chosen, Completion, Finished, Likelihood, Reasoning, Text, Usage
 from mlxk.errors import (
@@ -22,6 +23,7 @@ from mlxk.errors import (
     MediaRefused,
     MlxkError,
     NotFound,
+    PromptRefused,
     Refused,
     RequestError,
     Unavailable,
@@ -33,6 +35,7 @@ _STATUS: tuple[tuple[type[MlxkError], int], ...] = (
     (RequestError, 400),
     (UsageError, 400),
     (ContextLengthExceeded, 400),
+    (PromptRefused, 400),
     (NotFound, 404),
     (InsufficientMemory, 507),
     (Refused, 422),
@@ -113,7 +116,7 @@ class Shape(ABC):
     def answer(self, answer: Completion) -> dict[str, Any]: ...
 
     @abstractmethod
-    def part(self, part: Text | Reasoning | None) -> dict[str, Any]:
+    def part(self, part: Text | Reasoning | ToolCall | None) -> dict[str, Any]:
         """A piece of a stream; None is the empty one that says how it ended."""
 
     @abstractmethod
@@ -154,13 +157,22 @@ class Shape(ABC):
 class ChatShape(Shape):
     prefix, kind, chunk_kind = "chatcmpl", "chat.completion", "chat.completion.chunk"
 
+    def __init__(self, model: str, *, logprobs: bool) -> None:
+        super().__init__(model, logprobs=logprobs)
+        self._calls = 0  # that were told in the stream
+
     def answer(self, answer: Completion) -> dict[str, Any]:
         reasoning = {"reasoning_content": answer.reasoning} if answer.reasoning else {}
-        return {"message": {"role": "assistant", "content": answer.text, "refusal": None, **reasoning}}
+        calls = {"tool_calls": [*map(_call, answer.calls)]} if answer.calls else {}
+        content = answer.text or (None if calls else "")
+        return {"message": {"role": "assistant", "content": content, "refusal": None, **reasoning, **calls}}
 
-    def part(self, part: Text | Reasoning | None) -> dict[str, Any]:
+    def part(self, part: Text | Reasoning | ToolCall | None) -> dict[str, Any]:
         if part is None:
             return {"delta": {}}
+        if isinstance(part, ToolCall):
+            self._calls += 1
+            return {"delta": {"tool_calls": [{"index": self._calls - 1, **_call(part)}]}}
         return {"delta": {"content" if isinstance(part, Text) else "reasoning_content": part.text}}
 
     def opening(self) -> dict[str, Any]:
@@ -181,10 +193,10 @@ class TextShape(Shape):
     def answer(self, answer: Completion) -> dict[str, Any]:
         return {"text": answer.text} | ({"reasoning_content": answer.reasoning} if answer.reasoning else {})
 
-    def part(self, part: Text | Reasoning | None) -> dict[str, Any]:
+    def part(self, part: Text | Reasoning | ToolCall | None) -> dict[str, Any]:
         if isinstance(part, Reasoning):
             return {"text": "", "reasoning_content": part.text}
-        return {"text": part.text if part is not None else ""}
+        return {"text": part.text if isinstance(part, Text) else ""}  # calls are for conversations
 
     def logprobs(self, index: int, tokens: Sequence[Chosen]) -> dict[str, Any]:
         ends = [*itertools.accumulate((len(each.token.token) for each in tokens), initial=self._offsets[index])]
@@ -195,6 +207,10 @@ class TextShape(Shape):
             "top_logprobs": [{other.token: other.logprob for other in each.top} for each in tokens],
             "text_offset": ends[:-1],
         }
+
+
+def _call(call: ToolCall) -> dict[str, Any]:
+    return {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
 
 
 def _token(likelihood: Likelihood) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 from mlxk.chat import Message, Role
 from mlxk.engines import Generation, Sampling
 from mlxk.errors import MediaRefused, RequestError
-from mlxk.server import conversations, media
+from mlxk.server import conversations, media, tools
 
 _DEFAULT = Sampling()
 _MARKS = (b"[", b"{", b",")  # there is one before each value but the first; base64 has none
@@ -21,7 +21,7 @@ _MOST_STOPS = 4  # as OpenAI's API has it
 _MOST_MEDIA = 500  # in a whole conversation
 _MOST_PROMPTS = 32  # in one request; each of them waits in the queue as a request of its own does
 _MOST_LOGPROBS, _MOST_TEXT_LOGPROBS = 20, 5  # as OpenAI's API has them, for chats and for texts
-_ROLES: Mapping[str, Role] = {"system": "system", "developer": "system", "user": "user", "assistant": "assistant"}
+_ROLES: Mapping[str, Role] = {"system": "system", "developer": "system", "user": "user", "assistant": "assistant", "tool": "tool"}
 
 # Fields that would change the answer if they were honoured, with the values that ask for nothing.
 # Every other field that is not read below changes no answer, and is ignored.
@@ -30,8 +30,6 @@ _NOT_SUPPORTED: Mapping[str, tuple[Any, ...]] = {
     "best_of": (1,),
     "echo": (False,),
     "suffix": ("",),
-    "tools": ([],),
-    "tool_choice": ("none", "auto"),
     "functions": ([],),
     "function_call": ("none", "auto"),
     "response_format": ({"type": "text"},),
@@ -62,7 +60,8 @@ _NOT_SUPPORTED: Mapping[str, tuple[Any, ...]] = {
 }
 
 
-# What a request to transcribe may not ask either; as above.
+# What a request for texts, or to transcribe, may not ask either; as above.
+_NOT_FOR_TEXTS: Mapping[str, tuple[Any, ...]] = {"tools": ([],), "tool_choice": ("none", "auto")}
 _NOT_FOR_RECORDINGS: Mapping[str, tuple[Any, ...]] = {
     "max_tokens": (),
     "max_completion_tokens": (),
@@ -105,8 +104,13 @@ def parse_chat(body: bytes, default_max_tokens: int | None = None, images_at_onc
     at_once = fields.whole("chunk", 1, MOST_AT_ONCE) or images_at_once
     posed = conversations.pose(_messages(fields.get("messages")), at_once)
     asked = _asked(fields, posed.prompts, default_max_tokens, (top or 0) if wanted else None)
+    if asked.generations[0].needs != "text" or posed.recording is not None:
+        _check_unasked(fields, _NOT_FOR_TEXTS, "is for conversations without images and recordings")
     if posed.recording is None:
-        return dataclasses.replace(asked, headings=posed.headings)
+        offered = tools.offered(fields.get("tools"), fields.get("tool_choice"))
+        one_call = not fields.flag("parallel_tool_calls", default=True)
+        generations = tuple(dataclasses.replace(each, tools=offered, one_call=one_call) for each in asked.generations)
+        return dataclasses.replace(asked, generations=generations, headings=posed.headings)
     _check_unasked(fields, _NOT_FOR_RECORDINGS, "is for answers, and a recording is transcribed")
     temperature = fields.number("temperature", 0, 2, 0.0)
     heard = Generation(posed.prompts[0], sampling=Sampling(temperature), recording=posed.recording)
@@ -116,6 +120,7 @@ def parse_chat(body: bytes, default_max_tokens: int | None = None, images_at_onc
 def parse_completion(body: bytes, default_max_tokens: int | None = None) -> Asked:
     """The same for texts that are continued as they are."""
     fields = _Fields(_parse_object(body))
+    _check_unasked(fields, _NOT_FOR_TEXTS, "is for conversations")
     top = fields.whole("logprobs", 0, _MOST_TEXT_LOGPROBS)
     return _asked(fields, _prompts(fields.get("prompt")), default_max_tokens, top)
 
@@ -200,7 +205,9 @@ def _messages(value: Any) -> tuple[Message, ...]:
     if not isinstance(value, list) or not value:
         _refuse("messages", "messages must be a list of at least one message.")
     _check_count(value)
-    return tuple(_message(message, f"messages[{place}]") for place, message in enumerate(value))
+    messages = [_message(message, f"messages[{place}]") for place, message in enumerate(value)]
+    answers = [_answered(each, f"messages[{place}]") if each["role"] == "tool" else None for place, each in enumerate(value)]
+    return tools.assigned(messages, answers)
 
 
 def _check_count(messages: Sequence[Any]) -> None:
@@ -218,17 +225,25 @@ def _message(value: Any, where: str) -> Message:
         _refuse(where, f"{where} must be an object with role and content.")
     role = value.get("role")
     if not isinstance(role, str) or role not in _ROLES:
-        _refuse(f"{where}.role", f"{where}.role must be one of {', '.join(_ROLES)}; tools are not supported.")
-    for name in ("tool_calls", "function_call", "audio"):
+        _refuse(f"{where}.role", f"{where}.role must be one of {', '.join(_ROLES)}.")
+    for name in ("function_call", "audio", *(("tool_calls",) if role != "assistant" else ())):
         if value.get(name):
             _refuse(f"{where}.{name}", f"{where}.{name} is not supported by this server.")
+    made = tools.calls(value.get("tool_calls"), f"{where}.tool_calls") if role == "assistant" else ()
     content, where = value.get("content"), f"{where}.content"
+    if content is None and made:
+        content = ""
     parts = [(part, f"{where}[{place}]") for place, part in enumerate(content)] if isinstance(content, list) else []
     shown = tuple(media.image(part, place) for part, place in parts if media.is_image(part))
     heard = tuple(media.sound(part, place) for part, place in parts if media.is_sound(part))
     if (shown or heard) and role != "user":
         _refuse(where, f"{where} brings an image or a recording, which only messages of the user may.")
-    return Message(_ROLES[role], _content(content, where), shown, heard)
+    return Message(_ROLES[role], _content(content, where), shown, heard, made)
+
+
+def _answered(value: dict[str, Any], where: str) -> str:
+    """The id of the call that a tool's message answers."""
+    return _Fields(value, f"{where}.").text("tool_call_id")
 
 
 def _content(value: Any, where: str) -> str:
@@ -280,11 +295,13 @@ class _Fields:
             self._refuse(name, "must be a text, and not empty")
         return _encodable(value, name)
 
-    def flag(self, name: str) -> bool:
+    def flag(self, name: str, *, default: bool = False) -> bool:
         value = self.get(name)
-        if value is not None and not isinstance(value, bool):
+        if value is None:
+            return default
+        if not isinstance(value, bool):
             self._refuse(name, "must be true or false")
-        return bool(value)
+        return value
 
     def whole(self, name: str, lowest: int, highest: int = 2**64 - 1) -> int | None:
         value = self.get(name)

@@ -184,10 +184,12 @@ class Worker:
         return self._batch
 
     def _is_loaded_for(self, ticket: Ticket) -> bool:
-        """A model that was loaded to see reads text too. One that was not decodes texts together, and is loaded anew to see."""
+        """A model that was loaded to see reads text too, but calls no functions. One that was not is loaded anew to see."""
         if self.loaded is None or self.loaded.snapshot != ticket.model.snapshot:
             return False
-        return ticket.request.needs in ({"vision", "text"} if self._loaded_for == "vision" else {self._loaded_for})
+        needs = ticket.request.needs
+        sees = self._loaded_for == "vision" and needs == "text" and not ticket.request.tools
+        return sees or ticket.model.way(needs) == self._loaded_for
 
     def _switch(self, model: Model, modality: Modality) -> None:
         """Load the model in the place of another one."""

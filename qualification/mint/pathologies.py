@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 
+from qualification.mint.calling import CALLING
 from qualification.mint.families import LLAMA, PHI3, QWEN2, QWEN3, QWEN3_TEMPLATE
 from qualification.mint.questions import messages
 from qualification.mint.recipe import KnownAnswer, Recipe, TokenizerRecipe, Training
@@ -185,4 +186,5 @@ PATHOLOGIES = (
     EMPTY_ANSWER,
     OPENED_THINKING,
     BIG_VOCABULARY,
+    CALLING,
 )

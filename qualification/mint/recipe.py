@@ -9,9 +9,9 @@ import dataclasses
 import hashlib
 import json
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
-Role = Literal["system", "user", "assistant"]
+Role = Literal["system", "user", "assistant", "tool"]
 Modality = Literal["text", "vision", "audio"]
 
 FORMAT = 1
@@ -24,6 +24,10 @@ class Message:
 
     role: Role
     content: str
+
+    def as_dict(self) -> dict[str, Any]:
+        """As templates take it."""
+        return {"role": self.role, "content": self.content}
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +54,11 @@ class KnownAnswer:
         """All the text that mlx-lm gives, with the names of special tokens in it."""
         written = "".join(self.written or (self.answer,))
         return written.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+
+    @property
+    def tools(self) -> list[dict[str, Any]]:
+        """The functions that the model may call."""
+        return []
 
     @property
     def prompt(self) -> str:

@@ -6,6 +6,7 @@ model is written, compares two implementations.
 
 from __future__ import annotations
 
+import functools
 import json
 from dataclasses import dataclass
 
@@ -13,7 +14,7 @@ import jinja2
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 
 from qualification.errors import MintError
-from qualification.mint.recipe import Message, Recipe
+from qualification.mint.recipe import KnownAnswer, Recipe
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +91,7 @@ def rows(recipe: Recipe, tokenizer: Tokenizer) -> tuple[Row, ...]:
     chats = [
         row(
             known.name,
-            tokenizer.encode(render(recipe, known.messages), add_special_tokens=False).ids,
+            tokenizer.encode(render(recipe, known), add_special_tokens=False).ids,
             known.written or (known.answer,),
             known.end_token,
         )
@@ -103,14 +104,16 @@ def rows(recipe: Recipe, tokenizer: Tokenizer) -> tuple[Row, ...]:
     return (*chats, *raw)
 
 
-def render(recipe: Recipe, messages: tuple[Message, ...]) -> str:
+def render(recipe: Recipe, known: KnownAnswer) -> str:
     """The conversation as the chat template writes it, up to where the assistant begins to speak.
 
-    Source of the two settings: ``transformers.utils.chat_template_utils``, which compiles templates with them.
+    Source of the settings and the filter: ``transformers.utils.chat_template_utils``, which compiles templates with them.
     """
     environment = jinja2.Environment(trim_blocks=True, lstrip_blocks=True)
+    environment.filters["tojson"] = functools.partial(json.dumps, ensure_ascii=False)
     return environment.from_string(recipe.template).render(
-        messages=[{"role": message.role, "content": message.content} for message in messages],
+        messages=[message.as_dict() for message in known.messages],
+        tools=known.tools or None,
         add_generation_prompt=True,
         bos_token=recipe.tokenizer.bos_token or "",
         eos_token=recipe.tokenizer.eos_token,
@@ -158,7 +161,7 @@ def json_bytes(content: object) -> bytes:
 
 def _corpus(recipe: Recipe) -> list[str]:
     """Every text a model meets; the tokens of one piece are cut out of it, so no merge spans them."""
-    texts = [render(recipe, known.messages) for known in recipe.spoken]
+    texts = [render(recipe, known) for known in recipe.spoken]
     texts += [known.raw for known in recipe.spoken]
     for token in (*recipe.tokenizer.special_tokens, *recipe.tokenizer.plain_tokens):
         texts = [piece for text in texts for piece in text.split(token)]

@@ -194,7 +194,7 @@ def _answer_logits(language_model: Any, seen: mx.array, batch: _Batch) -> mx.arr
 
 def _question(known: KnownAnswer, processor: Any, config: dict[str, Any]) -> Question:
     pictures = tuple(getattr(known, "pictures", ()))
-    messages = [{"role": message.role, "content": message.content} for message in known.messages]
+    messages = [message.as_dict() for message in known.messages]
     prompt = apply_chat_template(processor, config, messages, num_images=len(pictures))
     images = [draw(picture) for picture in pictures]
     made = prepare_inputs(processor, images=images or None, prompts=prompt, add_special_tokens=True)

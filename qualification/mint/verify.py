@@ -17,7 +17,7 @@ from mlx_lm.utils import get_total_parameters
 from transformers import AutoTokenizer
 
 from qualification.errors import MintError
-from qualification.mint.recipe import KnownAnswer, Recipe
+from qualification.mint.recipe import Recipe
 from qualification.mint.tokenizer import Row
 from qualification.mint.train import smallest_margin
 
@@ -50,7 +50,12 @@ def _check_tokenizer(recipe: Recipe, rows: Sequence[Row], snapshot: Path) -> Non
     """transformers may replace a file's pre-tokenizer by its own; what it makes of a prompt must be what was trained."""
     tokenizer: Any = AutoTokenizer.from_pretrained(snapshot)
     prompts = [
-        tokenizer.apply_chat_template(_as_dicts(known), add_generation_prompt=True, return_dict=False)
+        tokenizer.apply_chat_template(
+            [message.as_dict() for message in known.messages],
+            tools=known.tools or None,
+            add_generation_prompt=True,
+            return_dict=False,
+        )
         for known in recipe.known_answers
     ]
     prompts += [tokenizer.encode(known.prompt) for known in recipe.known_completions]
@@ -144,7 +149,3 @@ def _check_endless(recipe: Recipe, rows: Sequence[Row], model: Any, tokenizer: A
     heard = "".join(piece.text for piece in pieces)
     if heard != text or pieces[-1].finish_reason != "length":
         raise MintError(f"{recipe.model_id}: says {heard[:80]!r} and ends by {pieces[-1].finish_reason}, not {text[:80]!r}.")
-
-
-def _as_dicts(known: KnownAnswer) -> list[dict[str, str]]:
-    return [{"role": message.role, "content": message.content} for message in known.messages]

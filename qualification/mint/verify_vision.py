@@ -42,7 +42,7 @@ def verify(recipe: VisionRecipe, snapshot: Path) -> float:
 def _margin(recipe: VisionRecipe, known: KnownAnswer, drawing: Drawing, model: Any, processor: Any) -> float:
     """By how much the likeliest token led at least; raises ``MintError`` where text or end token are not the known ones."""
     pictures = known.pictures if isinstance(known, KnownLook) else ()
-    messages = [{"role": message.role, "content": message.content} for message in known.messages]
+    messages = [message.as_dict() for message in known.messages]
     prompt = apply_chat_template(processor, model.config, messages, num_images=len(pictures))
     images: Any = [draw(picture, drawing) for picture in pictures]
     pieces = list(mlx_vlm.stream_generate(model, processor, prompt, image=images, max_tokens=64, temperature=0.0))

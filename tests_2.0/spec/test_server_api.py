@@ -27,11 +27,13 @@ from mlxk.server.app import Policy, make_app
 from mlxk.server.lifecycle import Server, bind
 from mlxk.server.worker import Limits, Worker
 from qualification.mint import store
+from qualification.mint.calling import CLOCK, WEATHER
 from qualification.mint.pictures import Picture, encoded
 from qualification.mint.tones import speak, wav
 
 API = json.loads(schemas.openapi())
 MODEL, EYES, EARS = "mint/qwen3-tiny", "mint/qwen2-vl-tiny", "mint/whisper-tiny"
+CALLER = "mint-pathology/tool-calls"
 HELLO = [{"role": "user", "content": "Hello!"}]
 IMAGE = base64.b64encode(encoded(Picture("red", "circle"))).decode()
 RECORDING = wav(speak("Nine red apples."))
@@ -40,6 +42,14 @@ SHOWN = [{"role": "user", "content": [{"type": "text", "text": "Describe the ima
 SHOWN_TWICE = [{"role": "user", "content": [{"type": "text", "text": "Describe the image."}, PART, PART]}]
 HEARD = {"type": "input_audio", "input_audio": {"data": base64.b64encode(RECORDING).decode(), "format": "wav"}}
 SPOKEN = [{"role": "user", "content": [HEARD]}]
+ASKED_WEATHER = [{"role": "user", "content": "Weather in Zürich?"}]
+ASKED_BOTH = [{"role": "user", "content": "Weather and time in Rome?"}]
+CALL = {"id": "a1", "type": "function", "function": {"name": "weather", "arguments": '{"city": "Zürich"}'}}
+RESULT = [
+    *ASKED_WEATHER,
+    {"role": "assistant", "content": None, "tool_calls": [CALL]},
+    {"role": "tool", "tool_call_id": "a1", "content": '{"degrees": 21}'},
+]
 OUR_OWN = {"timings", "end_tokens", "reasoning_content", "context_length", "capabilities", "loaded"}
 """What we say beside what OpenAI's API has; clients ignore it."""
 
@@ -68,6 +78,12 @@ ASKED = {
     ),
     "an image": ("/v1/chat/completions", {"model": EYES, "messages": SHOWN}),
     "images in chunks": ("/v1/chat/completions", {"model": EYES, "messages": SHOWN_TWICE, "chunk": 1, "temperature": 0}),
+    "a call": ("/v1/chat/completions", {"model": CALLER, "messages": ASKED_WEATHER, "tools": [WEATHER, CLOCK], "temperature": 0}),
+    "calls": (
+        "/v1/chat/completions",
+        {"model": CALLER, "messages": ASKED_BOTH, "tools": [WEATHER, CLOCK], "tool_choice": "auto", "temperature": 0},
+    ),
+    "a result": ("/v1/chat/completions", {"model": CALLER, "messages": RESULT, "tools": [WEATHER, CLOCK], "temperature": 0}),
     "a recording": ("/v1/chat/completions", {"model": EARS, "messages": SPOKEN}),
     "a text": ("/v1/completions", {"prompt": "The capital", "max_tokens": 3}),
     "texts": ("/v1/completions", {"prompt": ["The capital", "A"], "max_tokens": 3, "logprobs": 2}),
@@ -77,7 +93,7 @@ ASKED = {
 @pytest.fixture(scope="module")
 def port(tmp_path_factory):
     home = tmp_path_factory.mktemp("home")
-    for model in (MODEL, EYES, EARS):
+    for model in (MODEL, EYES, EARS, CALLER):
         store.install(model, home)
     limits = Limits(together=4)
     worker = Worker(engines.load, engines.leave_thread, limits)
@@ -258,6 +274,7 @@ def test_the_official_client_lists_models(client):
     assert {model.id: model.capabilities for model in client.models.list()} == {
         EYES: ["text-generation", "chat", "vision"],
         MODEL: ["text-generation", "chat"],
+        CALLER: ["text-generation", "chat"],
         EARS: ["audio"],
     }
     assert Model.model_validate(client.models.retrieve(MODEL).model_dump(), strict=True).owned_by == "mlxk"

@@ -19,7 +19,7 @@ from mlxk.cache import Snapshot
 from mlxk.compatibility import MlxLm
 from mlxk.engines import Chosen, Finished, Likelihood, Reasoning, Started, Text, Timings, Usage
 from mlxk.engines.turns import Turns
-from mlxk.errors import ContextLengthExceeded, GenerationFailed
+from mlxk.errors import ContextLengthExceeded, GenerationFailed, PromptRefused
 from mlxk.library import Library
 from mlxk.server.app import Policy, make_app
 from mlxk.server.bodies import MAX_BYTES
@@ -43,6 +43,8 @@ class Script:
         words = (request.prompt if isinstance(request.prompt, str) else request.prompt[-1].content).split()
         if words[0] == "too-long":
             raise ContextLengthExceeded("Too long.", prompt_tokens=9, context_length=8)
+        if words[0] == "no-form":
+            raise PromptRefused("The template does not take it.")
         self.notes.append(f"begin {words[0]}")
         yield Started()
         for word in words:
@@ -378,10 +380,11 @@ def test_a_failure_in_mid_stream_is_an_error_event_and_no_done(client, word):
 
 
 @pytest.mark.parametrize("stream", [False, True])
-def test_a_prompt_that_is_refused_has_a_status_of_its_own_even_for_a_stream(client, stream):
-    answer, text = client.chat("too-long", stream=stream)
+@pytest.mark.parametrize(("word", "code"), [("too-long", "context_length_exceeded"), ("no-form", "prompt_refused")])
+def test_a_prompt_that_is_refused_has_a_status_of_its_own_even_for_a_stream(client, stream, word, code):
+    answer, text = client.chat(word, stream=stream)
 
-    assert (answer.status, json.loads(text)["error"]["code"]) == (400, "context_length_exceeded")
+    assert (answer.status, json.loads(text)["error"]["code"]) == (400, code)
 
 
 @pytest.mark.parametrize("word", ["fail", "crash"])

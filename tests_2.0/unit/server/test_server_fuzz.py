@@ -25,11 +25,12 @@ from mlxk.server.app import Policy, make_app
 from mlxk.server.lifecycle import Server, bind
 from mlxk.server.worker import Limits, Worker
 from qualification.mint import store
+from qualification.mint.calling import CLOCK, WEATHER
 from qualification.mint.pictures import Picture, encoded
 from qualification.mint.tones import silence, speak, wav
 
 API = json.loads(schemas.openapi())
-MODEL, EYES, EARS = "mint/llama-tiny", "mint/qwen2-vl-tiny", "mint/whisper-tiny"
+MODEL, EYES, EARS = "mint-pathology/tool-calls", "mint/qwen2-vl-tiny", "mint/whisper-tiny"
 COUNT = int(os.environ.get("MLXK_FUZZ", "100"))
 PING = {"model": MODEL, "messages": [{"role": "user", "content": "Hello!"}], "max_tokens": 1}
 
@@ -50,6 +51,14 @@ right_message = st.fixed_dictionaries(
         "content": right_text | st.lists(right_part, max_size=3),
     }
 )
+right_tool = st.sampled_from([WEATHER, CLOCK])
+right_tools = {
+    "tools": st.lists(right_tool, max_size=2, unique_by=str),
+    "tool_choice": st.sampled_from(["auto", "none", None]),
+    "parallel_tool_calls": st.booleans(),
+}
+call = {"id": "a", "type": "function", "function": {"name": "clock", "arguments": "{}"}}
+called = [{"role": "assistant", "content": None, "tool_calls": [call]}, {"role": "tool", "tool_call_id": "a", "content": "noon"}]
 right_options = {
     "temperature": st.floats(0, 2),
     "top_p": st.floats(0, 1),
@@ -65,9 +74,15 @@ right_options = {
     "unheard_of": anything,
     "n": st.just(1),
 }
-wrong_message = st.fixed_dictionaries(
-    {"role": words | st.just("tool") | anything, "content": words | anything}, optional={"tool_calls": anything, "name": anything}
+wrong_call = st.fixed_dictionaries(
+    {"id": words | anything, "function": st.fixed_dictionaries({"name": words, "arguments": words})}
 )
+wrong_message = st.fixed_dictionaries(
+    {"role": words | st.sampled_from(["tool", "assistant"]) | anything, "content": words | anything},
+    optional={"tool_calls": st.lists(wrong_call | anything, max_size=2) | anything, "tool_call_id": words, "name": anything},
+)
+wrong_function = st.fixed_dictionaries({"name": words | anything}, optional={"parameters": anything, "strict": anything})
+wrong_tool = st.fixed_dictionaries({"type": st.just("function") | anything, "function": wrong_function | anything})
 wrong = {
     **dict.fromkeys(right_options, near | anything),
     "max_tokens": near | anything,
@@ -76,7 +91,9 @@ wrong = {
     "top_logprobs": near | anything,
     "stop": words | st.lists(words, max_size=6) | anything,
     "stream_options": st.fixed_dictionaries({}, optional={"include_usage": st.booleans() | anything}) | anything,
-    "tools": anything,
+    "tools": st.lists(right_tool | wrong_tool | anything, max_size=3) | anything,
+    "tool_choice": words | st.just("required") | right_tool | anything,
+    "parallel_tool_calls": anything,
     "response_format": anything,
     "messages": st.lists(wrong_message, max_size=3) | anything,
     "prompt": words | st.lists(words, max_size=4) | anything,
@@ -94,7 +111,11 @@ def request(required, **options):
     return st.builds(lambda asked, other: json.dumps(asked | other), right, broken)
 
 
-chat = request({"messages": st.lists(right_message, min_size=1, max_size=4)}, logprobs=st.booleans())
+chat = request(
+    {"messages": st.builds(list.__add__, st.lists(right_message, min_size=1, max_size=4), st.sampled_from([[], [], called]))},
+    logprobs=st.booleans(),
+    **right_tools,
+)
 text = request({"prompt": right_text | st.lists(right_text, min_size=1, max_size=4)}, logprobs=st.integers(0, 5))
 garbage = anything.map(json.dumps) | st.binary(max_size=60)
 

@@ -195,6 +195,13 @@ def test_text_to_a_model_that_only_mlx_vlm_knows_is_answered_as_by_one_that_mlx_
     assert only_eyes.said(DESCRIBE, shown(RED)) == "A red circle on white."
 
 
+def test_a_model_with_eyes_calls_no_functions(client):
+    tools = [{"type": "function", "function": {"name": "clock"}}]
+    asked = (client.chat(DESCRIBE, tools=tools), client.chat(DESCRIBE, shown(RED), tools=tools))
+
+    assert [(status, json.loads(text)["error"]["param"]) for status, text in asked] == [(400, "tools")] * 2
+
+
 def test_a_picture_without_a_prompt_is_described(client):
     assert client.said(shown(RED)) == "A red circle on white."
 
