@@ -8,6 +8,7 @@ import json
 import logging
 import select
 import socket
+import sys
 import threading
 import time
 from pathlib import Path
@@ -21,6 +22,7 @@ from mlxk.engines import Chosen, Finished, Likelihood, Reasoning, Started, Text,
 from mlxk.engines.turns import Turns
 from mlxk.errors import ContextLengthExceeded, GenerationFailed, PromptRefused
 from mlxk.library import Library
+from mlxk.server import lifecycle
 from mlxk.server.app import Policy, make_app
 from mlxk.server.bodies import MAX_BYTES
 from mlxk.server.lifecycle import Server, bind
@@ -54,6 +56,8 @@ class Script:
                 raise ZeroDivisionError("oops")
             if word == "die":
                 raise SystemExit
+            while word == "linger" and "stopping" not in self.notes:
+                time.sleep(0.005)
             while word == "forever":
                 if cancelled():
                     self.notes.append(f"cancel {words[0]}")
@@ -135,18 +139,17 @@ def usage(prompt, completion, cached):
 
 
 @contextlib.contextmanager
-def serving(hub, policy=None, most_connections=512, workspace=None, **limits):
+def serving(hub, policy=None, most_connections=512, workspace=None, load=None, preload=None, **limits):
     notes: list[str] = []
     for name in ("org/one", "org/two"):
         hub.add(name)
     hub.add("org/broken", {"model.safetensors": None})
-    worker = Worker(
-        lambda model, modality: Script(model.name, notes), lambda: None, Limits(**{"waiting": CAPACITY, "together": 1, **limits})
-    )
+    load = load or (lambda model, _modality: Script(model.name, notes))
+    worker = Worker(load, lambda: None, Limits(**{"waiting": CAPACITY, "together": 1, **limits}))
     app = make_app(Library(hub.root, MlxLm.installed()), worker, policy or Policy(), workspace)
     server = Server(app, bind("127.0.0.1", 0), CAPACITY + 1, most_connections)
     server.start()
-    worker.start(on_death=lambda: notes.append("dead"))
+    worker.start(preload and Library(hub.root, MlxLm.installed()).find(preload), on_death=lambda: notes.append("dead"))
     loop = threading.Thread(target=server.run)
     loop.start()
     try:
@@ -155,6 +158,7 @@ def serving(hub, policy=None, most_connections=512, workspace=None, **limits):
         server.end()
         loop.join(TIMEOUT_S)
         worker.close()
+        notes.append("stopping")
         server.drain(worker.cancel_all)
         worker.join(TIMEOUT_S)
 
@@ -404,6 +408,86 @@ def test_a_dead_engine_shows_in_health_and_hangs_nobody(client):
     answer, text = client.ask("GET", "/health")
     assert (answer.status, json.loads(text)["status"]) == (503, "dead")
     assert client.chat("hello")[0].status == 503
+
+
+def test_health_is_503_while_the_first_model_is_loaded_and_requests_wait_for_it(hub):
+    loaded = threading.Event()
+
+    def load(model, _modality):
+        loaded.wait(TIMEOUT_S)
+        return Script(model.name, [])
+
+    with serving(hub, load=load, preload="org/one") as client:
+        answer, text = client.ask("GET", "/health")
+        waiting = client.begin_chat("one")
+        loaded.set()
+
+        assert (answer.status, json.loads(text)["status"], json.loads(text)["model"]) == (503, "loading", None)
+        assert waiting.getresponse().status == 200
+        assert client.ask("GET", "/health")[0].status == 200
+
+
+def test_an_answer_that_is_under_way_when_the_server_is_told_to_end_is_finished(hub):
+    with serving(hub) as client:
+        connection = client.begin_chat("one linger two", stream=True)
+        answer = connection.getresponse()
+        answer.read(1)
+    told = answer.read().decode()
+
+    assert told.endswith("data: [DONE]\n\n")
+    assert "two" in told
+
+
+def test_an_answer_that_does_not_end_within_the_grace_period_is_ended_with_an_error(hub, monkeypatch):
+    monkeypatch.setattr(lifecycle, "GRACE_S", 0.1)
+    with serving(hub) as client:
+        connection = client.begin_chat("forever", stream=True)
+        answer = connection.getresponse()
+        answer.read(1)
+    last = answer.read().decode().rstrip().rpartition("\n\n")[2]
+
+    assert json.loads(last.removeprefix("data: "))["error"]["code"] == "unavailable"
+    assert "cancel forever" in client.notes
+
+
+_watched: list[tuple[str, str]] | None = None
+
+
+def _watch(event, arguments):
+    if _watched is not None and event in ("open", "os.listdir", "os.scandir", "socket.connect", "socket.getaddrinfo"):
+        _watched.append((event, str(arguments)))
+
+
+sys.addaudithook(_watch)  # which cannot be taken away again
+
+
+NAMES = (
+    "org/none",
+    "http://127.0.0.1:9/x",
+    "file:///etc/passwd",
+    "/etc/passwd",
+    "~/.netrc",
+    "..",
+    "../../../../etc",
+    "org/../etc",
+)
+
+
+@pytest.mark.parametrize("name", [*NAMES, "org/one@../../../../etc", "./org", "org/one/../../../x", "\0", "org/\0"])
+def test_no_name_makes_the_server_open_a_connection_or_a_file_outside_the_cache(hub, client, name):
+    """As Python itself tells of every file and connection that it opens."""
+    global _watched  # noqa: PLW0603 - a hook has no other way to hear
+    _watched = []
+    answer, _ = client.chat("one", model=name)
+    seen, _watched = _watched, None
+    own = [
+        each for each in seen if each[0] == "socket.getaddrinfo" or (each[0] == "socket.connect" and str(client.port) in each[1])
+    ]
+    beyond = [each for each in seen if each not in own and (each[0] == "socket.connect" or str(hub.root) not in each[1])]
+
+    assert answer.status in (400, 404)
+    assert len(own) == 2  # those of this client
+    assert beyond == []
 
 
 @pytest.mark.parametrize(("model", "status"), [("org/none", 404), ("org/broken", 422), ("../../etc", 404), ("org/", 404)])
