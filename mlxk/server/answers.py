@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -42,22 +43,21 @@ def whole(exchange: Exchange, client: Client, headings: Sequence[str] = ()) -> l
     return complete if len(complete) == len(answers) else None
 
 
-class EventStream:
-    """The body of a streamed answer. However it ends, read to its end or dropped before it began, its requests are cancelled.
+class EventStream(ABC):
+    """The body of a streamed answer; with ``headings``, of all requests as one.
 
+    However it ends, read to its end or dropped before it began, its requests are cancelled.
     Waits until a prompt is accepted: until then a failure is raised, and has a status of its own.
     """
 
     def __init__(
-        self, exchange: Exchange, client: Client, shape: Shape, asked: Asked, done: Callable[[list[Finished]], None]
+        self, exchange: Exchange, client: Client, done: Callable[[list[Finished]], None], headings: Sequence[str] = ()
     ) -> None:
         self._exchange = exchange
         self._client = client
-        self._shape = shape
-        self._include_usage = asked.include_usage
-        self._answers = asked.answers
+        self._answers = 1 if headings else len(exchange.tickets)
         self._done = done
-        self._events = _events(exchange, client, asked.headings)
+        self._events = _events(exchange, client, headings)
         try:
             next(self._events, None)
         except MlxkError:
@@ -65,9 +65,8 @@ class EventStream:
             raise
 
     def __iter__(self) -> Iterator[bytes]:
-        """The opening, text, how each answer ended, usage if asked for, and the end; or an error, after which nothing comes."""
-        opening = self._shape.opening()
-        yield replies.KEEPALIVE if opening is None else self._chunk(self._shape.chunk(0, opening))
+        """The opening, what happens, what stands at the end, and the end; or an error, after which nothing comes."""
+        yield self._opening()
         finished = []
         try:
             for index, event in self._events:
@@ -81,12 +80,53 @@ class EventStream:
             return
         if len(finished) == self._answers:
             self._done(finished)
-            if self._include_usage:
-                yield replies.event(self._shape.usage_chunk(finished))
+            yield from self._ending(finished)
             yield replies.LAST_EVENT
 
     def close(self) -> None:
         self._exchange.cancel()
+
+    def _opening(self) -> bytes:
+        return replies.KEEPALIVE
+
+    @abstractmethod
+    def _encoded(self, index: int, event: Event | Silence) -> bytes | None: ...
+
+    def _ending(self, finished: list[Finished]) -> Iterator[bytes]:
+        yield from ()
+
+
+class TranscriptStream(EventStream):
+    """Of one recording: its text, and at the end all of it once more, as OpenAI's API has it."""
+
+    _text = ""
+
+    def _encoded(self, index: int, event: Event | Silence) -> bytes | None:
+        if isinstance(event, Text):
+            self._text += event.text
+            return replies.event({"type": "transcript.text.delta", "delta": event.text})
+        if isinstance(event, Finished):
+            return replies.event({"type": "transcript.text.done", "text": self._text})
+        return replies.KEEPALIVE if isinstance(event, Silence) else None
+
+
+class CompletionStream(EventStream):
+    """Of conversations and texts: text, how each answer ended, and usage if it was asked for."""
+
+    def __init__(
+        self, exchange: Exchange, client: Client, shape: Shape, asked: Asked, done: Callable[[list[Finished]], None]
+    ) -> None:
+        self._shape = shape
+        self._include_usage = asked.include_usage
+        super().__init__(exchange, client, done, asked.headings)
+
+    def _opening(self) -> bytes:
+        opening = self._shape.opening()
+        return super()._opening() if opening is None else self._chunk(self._shape.chunk(0, opening))
+
+    def _ending(self, finished: list[Finished]) -> Iterator[bytes]:
+        if self._include_usage:
+            yield replies.event(self._shape.usage_chunk(finished))
 
     def _encoded(self, index: int, event: Event | Silence) -> bytes | None:
         shape = self._shape

@@ -23,7 +23,7 @@ from mlxk.errors import MlxkError, ModelNotFound, RequestError
 from mlxk.library import Library, Model
 from mlxk.server import answers as answering
 from mlxk.server import forms, metrics, replies, transcriptions
-from mlxk.server.answers import Client, EventStream
+from mlxk.server.answers import Client, CompletionStream, EventStream, TranscriptStream
 from mlxk.server.replies import ChatShape, TextShape
 from mlxk.server.requests import Asked, parse_chat, parse_completion
 from mlxk.server.worker import Worker
@@ -147,10 +147,12 @@ class _Service:
     def completion(self) -> HTTPResponse | EventStream:
         return self._answer(parse_completion(_json_body(), self._policy.default_max_tokens), TextShape)
 
-    def transcription(self) -> HTTPResponse:
+    def transcription(self) -> HTTPResponse | EventStream:
         # as it was sent: Bottle makes its letters small, and those of a boundary are not
         asked = transcriptions.parse(forms.parse(request.environ.get("CONTENT_TYPE", ""), request.environ["wsgi.input"].read()))
         exchange = self._worker.submit(self._admit(asked.model, "audio"), (asked.generation,))
+        if asked.stream:
+            return _streamed(TranscriptStream(exchange, self._client(), self._metrics.finished))
         answers = answering.whole(exchange, self._client())
         if answers is None:
             return HTTPResponse(status=499)
@@ -165,11 +167,7 @@ class _Service:
         client = self._client()
         done = functools.partial(self._metrics.finished, images=sum(map(_images, asked.generations)))
         if asked.stream:
-            stream = EventStream(exchange, client, shape, asked, done)
-            response.content_type = "text/event-stream; charset=utf-8"
-            response.set_header("Cache-Control", "no-cache")
-            response.set_header("X-Accel-Buffering", "no")
-            return stream
+            return _streamed(CompletionStream(exchange, client, shape, asked, done))
         answers = answering.whole(exchange, client, asked.headings)
         if answers is None:
             return HTTPResponse(status=499)
@@ -220,6 +218,13 @@ def _answering(handler: Callable[..., Any]) -> Callable[..., Any]:
             return _error(MlxkError("The server failed to answer; its log says why."))
 
     return answer
+
+
+def _streamed(stream: EventStream) -> EventStream:
+    response.content_type = "text/event-stream; charset=utf-8"
+    response.set_header("Cache-Control", "no-cache")
+    response.set_header("X-Accel-Buffering", "no")
+    return stream
 
 
 def _json_body() -> bytes:

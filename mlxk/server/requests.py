@@ -90,10 +90,6 @@ class Asked:
     include_usage: bool
     headings: tuple[str, ...] = ()
 
-    @property
-    def answers(self) -> int:
-        return 1 if self.headings else len(self.generations)
-
 
 def parse_chat(body: bytes, default_max_tokens: int | None = None, images_at_once: int | None = None) -> Asked:
     """Raises RequestError, MediaRefused. A field that is null counts as absent."""

@@ -13,11 +13,12 @@ from mlxk.errors import RequestError, UsageError
 from mlxk.server.forms import Form
 
 _FORMATS = ("json", "text", "srt", "verbose_json", "vtt")
+_STREAMED_FORMATS = ("json", "text")
+_TRUE, _FALSE = ("true", "True", "1"), ("false", "False", "0")
 _GRANULARITIES = ("segment", "word")
 
 # As in requests: what would change the answer if it were honoured, with the values that ask for nothing.
 _NOT_SUPPORTED: Mapping[str, tuple[str, ...]] = {
-    "stream": ("false", "False", "0"),
     "include": (),
     "chunking_strategy": ("auto",),
     "languages": (),
@@ -35,6 +36,7 @@ class Asked:
     generation: Generation
     response_format: str
     granularities: frozenset[str]
+    stream: bool = False
 
 
 def parse(form: Form) -> Asked:
@@ -52,7 +54,7 @@ def parse(form: Form) -> Asked:
     recording = Recording(_file(form), _language(form.one("language")), words="word" in granularities)
     sampling = Sampling(_temperature(form.one("temperature")))
     generation = Generation(form.one("prompt") or "", sampling=sampling, recording=recording)
-    return Asked(model, generation, response_format, granularities)
+    return Asked(model, generation, response_format, granularities, _stream(form.one("stream"), response_format))
 
 
 def answer(completion: Completion, asked: Asked) -> tuple[bytes, str]:
@@ -127,6 +129,16 @@ def _file(form: Form) -> sounds.Sound:
         wrong = "there is none" if not found else f"there are {len(found)}"
         _refuse("file", f"One file is transcribed, and {wrong}: it is the part named file, with a filename.")
     return sounds.parse("file", found[0])
+
+
+def _stream(given: str | None, response_format: str) -> bool:
+    if given is None or given in _FALSE:
+        return False
+    if given not in _TRUE:
+        _refuse("stream", "stream must be true or false.")
+    if response_format not in _STREAMED_FORMATS:
+        _refuse("stream", f"stream goes with response_format {' or '.join(_STREAMED_FORMATS)}.")
+    return True
 
 
 def _language(given: str | None) -> str | None:

@@ -17,7 +17,7 @@ import openai
 import pytest
 from jsonschema import Draft202012Validator
 from openai.types import Completion, ErrorObject, Model
-from openai.types.audio import Transcription, TranscriptionVerbose
+from openai.types.audio import Transcription, TranscriptionTextDeltaEvent, TranscriptionTextDoneEvent, TranscriptionVerbose
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
 
 from mlxk import arguments, engines, schemas
@@ -306,6 +306,18 @@ def test_the_official_client_transcribes(client, form):
     assert (text == "Nine red apples.") == (form not in ("srt", "vtt"))
 
 
+def test_the_official_client_streams_a_transcript(client):
+    with client.audio.transcriptions.create(model=EARS, file=("talk.wav", RECORDING), stream=True) as stream:
+        events = [*stream]
+    *deltas, done = events
+
+    assert [type(each) for each in deltas] == [TranscriptionTextDeltaEvent]
+    assert isinstance(done, TranscriptionTextDoneEvent)
+    assert "".join(each.delta for each in deltas) == done.text == "Nine red apples."
+    schema = Draft202012Validator({"$ref": "#/components/schemas/TranscriptEvent", **_components()})
+    assert [error for each in events for error in schema.iter_errors(json.loads(each.to_json()))] == []
+
+
 def test_the_official_client_asks_for_words_and_sends_what_it_reads(client, tmp_path):
     (tmp_path / "talk").write_bytes(RECORDING)
     with (tmp_path / "talk").open("rb") as file:
@@ -334,7 +346,7 @@ def test_the_official_client_is_told_what_cannot_be_transcribed(client):
     with pytest.raises(openai.BadRequestError) as wrong:
         client.audio.transcriptions.create(model=EARS, file=("a.wav", b"no sound"))
     with pytest.raises(openai.BadRequestError) as streamed:
-        client.audio.transcriptions.create(model=EARS, file=("a.wav", RECORDING), stream=True)
+        client.audio.transcriptions.create(model=EARS, file=("a.wav", RECORDING), response_format="srt", stream=True)
 
     assert (deaf.value.code, wrong.value.param, streamed.value.param) == ("capability_not_supported", "file", "stream")
 
