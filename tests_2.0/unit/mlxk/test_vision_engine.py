@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 
 import pytest
@@ -54,6 +55,17 @@ def ask(engine, *messages, **options):
 
 def said(engine, *messages):
     return complete(ask(engine, *messages)).text
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_a_model_that_only_mlx_vlm_knows_is_run_on_text_through_it(home, name):
+    installed = Packages.installed()
+    unknown = dataclasses.replace(installed, text=dataclasses.replace(installed.text, models="no_models"))
+    library = Library(home / "hub", unknown)
+    model = library.admit(library.locate(name), modality="text")
+
+    assert (model.runs("text"), model.runs("vision")) == (False, True)
+    assert said(engines.load(model, "text"), turn(DESCRIBE)) == "I see no image."
 
 
 def test_every_known_answer_is_exact_with_pictures_and_without(seeing):
