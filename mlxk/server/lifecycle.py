@@ -180,6 +180,7 @@ class _JsonErrorTask(ErrorTask):  # type: ignore[misc]
             ("Content-Type", "application/json"),
             ("X-Request-Id", replies.new_id()),
             ("Connection", "close"),
+            *replies.error_headers(error).items(),
             *((("Retry-After", "1"),) if refused.code == 503 else ()),
         ]
         self.close_on_finish = True
