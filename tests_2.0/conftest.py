@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
+import threading
 
 import pytest
 
@@ -16,3 +18,25 @@ def pytest_runtest_setup() -> None:
     """
     signal.signal(signal.SIGINT, signal.default_int_handler)
     os.environ.pop("PYTEST_DISABLE_PLUGIN_AUTOLOAD", None)
+
+
+@pytest.fixture(scope="session")
+def running():
+    """``with running(server, worker) as port`` serves on threads of this process, and ends in good order."""
+
+    @contextlib.contextmanager
+    def run(server, worker, preload=None):
+        server.start()
+        worker.start(preload)
+        loop = threading.Thread(target=server.run)
+        loop.start()
+        try:
+            yield server.bound.getsockname()[1]
+        finally:
+            server.end()
+            loop.join()
+            worker.close()
+            server.drain(worker.cancel_all)
+            assert worker.join(10)
+
+    return run

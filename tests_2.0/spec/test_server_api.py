@@ -10,7 +10,6 @@ import os
 import re
 import subprocess
 import sys
-import threading
 from pathlib import Path
 
 import openai
@@ -91,7 +90,7 @@ ASKED = {
 
 
 @pytest.fixture(scope="module")
-def port(tmp_path_factory):
+def port(tmp_path_factory, running):
     home = tmp_path_factory.mktemp("home")
     for model in (MODEL, EYES, EARS, CALLER):
         store.install(model, home)
@@ -99,16 +98,8 @@ def port(tmp_path_factory):
     worker = Worker(engines.load, engines.leave_thread, limits)
     app = make_app(Library(home / "hub", MlxLm.installed()), worker, Policy())
     server = Server(app, bind("127.0.0.1", 0), limits.waiting + limits.together)
-    server.start()
-    worker.start()
-    loop = threading.Thread(target=server.run)
-    loop.start()
-    yield server.bound.getsockname()[1]
-    server.end()
-    loop.join()
-    worker.close()
-    server.drain(worker.cancel_all)
-    assert worker.join(10)
+    with running(server, worker) as port:
+        yield port
 
 
 @pytest.fixture

@@ -11,7 +11,6 @@ import http.client
 import json
 import os
 import sys
-import threading
 
 import pytest
 from hypothesis import HealthCheck, Phase, given, seed, settings
@@ -210,7 +209,7 @@ class Target:
 
 
 @pytest.fixture(scope="module")
-def target(tmp_path_factory):
+def target(tmp_path_factory, running):
     home = tmp_path_factory.mktemp("home")
     for model in (MODEL, EYES, EARS):
         store.install(model, home)
@@ -218,19 +217,11 @@ def target(tmp_path_factory):
     worker = Worker(engines.load, engines.leave_thread, limits)
     app = make_app(Library(home / "hub", MlxLm.installed()), worker, Policy(default_max_tokens=20))
     server = Server(app, bind("127.0.0.1", 0), limits.waiting + limits.together)
-    server.start()
-    worker.start()
-    loop = threading.Thread(target=server.run)
-    loop.start()
-    target = Target(server.bound.getsockname()[1])
-    yield target
-    target.ping()
-    sys.stdout.write(f"\n{target.sent} requests: {dict(sorted(target.seen.items()))}\n")
-    server.end()
-    loop.join()
-    worker.close()
-    server.drain(worker.cancel_all)
-    assert worker.join(10)
+    with running(server, worker) as port:
+        target = Target(port)
+        yield target
+        target.ping()
+        sys.stdout.write(f"\n{target.sent} requests: {dict(sorted(target.seen.items()))}\n")
 
 
 def problems(path, status, kind, received):

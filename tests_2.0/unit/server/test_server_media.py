@@ -84,9 +84,9 @@ def home(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def serving(home):
+def serving(home, running):
     """``serving(limits)`` is a client of a server."""
-    ends = []
+    ends = contextlib.ExitStack()
 
     def start(limits, policy=None, large_bodies=None, preload=None, packages=None):
         worker = Worker(engines.load, engines.leave_thread, limits)
@@ -96,20 +96,11 @@ def serving(home):
         most = limits.waiting + limits.together
         budget = large_bodies or bodies.Budget()
         server = Server(app, bind("127.0.0.1", 0), most, large_bodies=budget, authorized=policy.authorized)
-        server.start()
-        worker.start(library.admit(library.locate(preload), modality=None) if preload else None)
-        loop = threading.Thread(target=server.run)
-        loop.start()
-        ends.append((server, loop, worker))
-        return Client(server.bound.getsockname()[1], worker)
+        first = library.admit(library.locate(preload), modality=None) if preload else None
+        return Client(ends.enter_context(running(server, worker, first)), worker)
 
-    yield start
-    for server, loop, worker in ends:
-        server.end()
-        loop.join()
-        worker.close()
-        server.drain(worker.cancel_all)
-        assert worker.join(10)
+    with ends:
+        yield start
 
 
 @pytest.fixture(scope="module")

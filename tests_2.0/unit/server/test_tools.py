@@ -121,23 +121,15 @@ def test_texts_that_are_continued_call_no_functions():
 
 
 @pytest.fixture(scope="module")
-def client(tmp_path_factory):
+def client(tmp_path_factory, running):
     home = tmp_path_factory.mktemp("home")
     for model in (MODEL, WITHOUT):
         store.install(model, home)
     worker = Worker(engines.load, engines.leave_thread, Limits())
     app = make_app(Library(home / "hub", Packages.installed()), worker, Policy())
     server = Server(app, bind("127.0.0.1", 0), 16)
-    server.start()
-    worker.start()
-    loop = threading.Thread(target=server.run)
-    loop.start()
-    yield openai.OpenAI(base_url=f"http://127.0.0.1:{server.bound.getsockname()[1]}/v1", api_key="none", max_retries=0)
-    server.end()
-    loop.join()
-    worker.close()
-    server.drain(worker.cancel_all)
-    worker.join(10)
+    with running(server, worker) as port:
+        yield openai.OpenAI(base_url=f"http://127.0.0.1:{port}/v1", api_key="none", max_retries=0)
 
 
 def messages(known):
