@@ -307,8 +307,8 @@ WRONG_IMAGES = {
 }
 
 
-@pytest.mark.parametrize("loaded", [EYES, TEXT], ids=["the model is loaded", "another model is loaded"])
 @pytest.mark.parametrize("name", WRONG_IMAGES)
+@pytest.mark.parametrize("loaded", [EYES, TEXT], ids=["the model is loaded", "another model is loaded"])
 def test_a_wrong_image_is_one_error_that_names_it_and_takes_no_model_s_place(client, name, loaded):
     if client.worker.loaded is None or client.worker.loaded.name != loaded:
         client.chat({"type": "text", "text": "Hello!"}, model=loaded)
