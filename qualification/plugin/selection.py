@@ -25,6 +25,8 @@ HARDWARE = frozenset({"cpu", "metal", "cuda"})
 _NAMES_LIVE = re.compile(r"(?<!\w)(not\s+)?(live\w*|wet|issue27|model_test|benchmark|show_model_portfolio|cpu|metal|cuda)(?!\w)")
 LIVE = "tests_2.0/live"
 """The folder of live tests, below the project's root."""
+SPEC = "tests_2.0/spec"
+"""The folder of tests of what others build on."""
 BROWSER = "tests_2.0/browser"
 """The folder of tests that need Chromium; what the command line names is collected, whatever is ignored."""
 
@@ -39,6 +41,8 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     cell = config.stash[CELL]
     for item in items:
+        if config.rootpath / SPEC in item.path.parents:
+            item.add_marker(pytest.mark.spec)
         _mark(item, is_live=config.rootpath / LIVE in item.path.parents)
     if cell:
         _leave_to_other_cells(config, cell, items)

@@ -13,6 +13,7 @@ CATS = "Write one sentence about cats."
 GREEDY = ("--temperature", "0", "--max-tokens", "100")
 
 
+@pytest.mark.live_run
 def test_run_reads_stdin_and_tells_text_reason_usage_and_timings_in_json(mlxk, text_model_info, text_known_answers, leaked):
     known = {answer.name: answer for answer in text_known_answers}
 
@@ -48,6 +49,7 @@ def test_ctrl_c_ends_an_answer_and_the_conversation_goes_on(text_model_info, tex
 
 
 @pytest.mark.unmeasured("no answer is asked for")
+@pytest.mark.live_list
 def test_list_and_show_agree_on_the_model(mlxk, text_model_info):
     listed = {model["name"]: model for model in mlxk("list", "--json").envelope["data"]["models"]}
 
