@@ -22,6 +22,8 @@ MODEL = "mint/llama-tiny"
 LARGE = "bench/llama-large"
 CLIENTS = 8
 TOKENS = 32
+LONG = 128
+"""Tokens of an answer that is alone, and takes no longer than eight short ones together."""
 _LARGE = {
     "hidden_size": 256,
     "intermediate_size": 768,
@@ -51,7 +53,7 @@ def measure(session: Session) -> Iterator[Row]:
 def _alone(session: Session, ours: Running, folder: Path) -> Iterator[Row]:
     """Decoding, and the time to the first token, beside ``stream_generate`` in this process on the same weights."""
     generate = _in_process(folder)
-    rates = paired(session.rounds, lambda: ours.ask(_fresh(), TOKENS).tokens_per_s, lambda: generate(_fresh())[1])
+    rates = paired(session.rounds, lambda: ours.ask(_fresh(), LONG).tokens_per_s, lambda: generate(_fresh(), LONG)[1])
     yield Row("decoding over SSE", "tokens/s", rates[0], "stream_generate", rates[1], at_least(0.97))
     waits = paired(session.rounds, lambda: 1e3 * ours.ask(_fresh(), 2).first_s, lambda: 1e3 * generate(_fresh(), 2)[0])
     yield Row("first token over SSE", "ms", waits[0], "stream_generate", waits[1], at_most(10, "difference"))
@@ -137,7 +139,7 @@ def _in_process(folder: Path) -> Callable[..., tuple[float, float]]:
 
     model, tokenizer = load(str(folder))[:2]
 
-    def generate(messages: list[dict[str, str]], tokens: int = TOKENS) -> tuple[float, float]:
+    def generate(messages: list[dict[str, str]], tokens: int) -> tuple[float, float]:
         began = time.perf_counter()
         prompt = tokenizer.apply_chat_template(messages, add_generation_prompt=True)
         times = [time.perf_counter() for _ in stream_generate(model, tokenizer, prompt, tokens, sampler=make_sampler(0))]
