@@ -30,6 +30,8 @@ _FRAMES = 160
 _PLACES = _FRAMES // 2
 _SILENT = 16
 _WINDOW = 1500
+_AT_ONCE = 32
+"""Sentences of one step, drawn from all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +41,17 @@ class Sentence:
     given: tuple[int, ...]
     learned: tuple[int, ...]
     phrase: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Turn:
+    """All phrases and silence, each in a voice: mels of shape (phrases + 1, frames, bins).
+
+    ``rest`` is every value of the mels behind the last frame, of shape (phrases + 1, 1, 1).
+    """
+
+    mels: mx.array
+    rest: mx.array
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,25 +73,28 @@ def train(
     with mx.stream(mx.cpu):
         mx.random.seed(recipe.training.seed)
         model = _blank(config)
-        mels = _spoken(recipe)
-        last = _descend(recipe, model, mels, _batch(sentences), tell)
+        turns = _spoken(recipe)
+        last = _descend(recipe, model, turns, sentences, tell)
         weights = {name: value.astype(mx.float16) for name, value in named(model.parameters())}
         mx.eval(weights)
     return Trained(weights, config, last)
 
 
 def sentences(recipe: SpeechRecipe, ids: Callable[[str], list[int]], token: Callable[[str], int]) -> tuple[Sentence, ...]:
-    """Each phrase with its times and without, also behind what was heard before; silence, which ends at once."""
+    """Each phrase with its times and without, also behind each that may be heard before it; silence, which ends at once.
+
+    After one and the same phrase a model would learn what follows, and not hear.
+    """
     start, zero, end = token("<|startoftranscript|>"), token("<|0.00|>"), token("<|endoftext|>")
     found = []
     spoken = [(ids(f" {known.phrase}"), token(f"<|{_rounded(known.phrase):.2f}|>")) for known in recipe.known_speech]
     for at, (words, until) in enumerate(spoken):
-        before, before_until = spoken[at - 1]
         timed = (zero, *words, until, end)
         found.append(Sentence((start,), timed, at))
-        found.append(Sentence((token("<|startofprev|>"), zero, *before, before_until, start), timed, at))
-        found.append(Sentence((token("<|startofprev|>"), *before, start), timed, at))
         found.append(Sentence((start, token("<|notimestamps|>")), (*words, end), at))
+        for before, before_until in spoken:
+            found.append(Sentence((token("<|startofprev|>"), zero, *before, before_until, start), timed, at))
+            found.append(Sentence((token("<|startofprev|>"), *before, start), timed, at))
     found.append(Sentence((start,), (token("<|nospeech|>"),), -1))
     found.append(Sentence((start, zero), (end,), -1))
     return tuple(found)
@@ -101,30 +117,48 @@ def _blank(config: dict[str, Any]) -> Any:
     return model
 
 
-def _spoken(recipe: SpeechRecipe) -> list[mx.array]:
-    """For each turn through the voices, all phrases and silence as mels of shape (phrases + 1, frames, bins)."""
+def _spoken(recipe: SpeechRecipe) -> list[_Turn]:
+    """Two for each turn through the voices: one where the recording ends with the phrase, one where it goes on in silence."""
     known = voices(_VOICES, recipe.training.seed)
-    turns = []
+    turns: list[_Turn] = []
     for first in range(len(known)):
         said = [speak(each.phrase, known[(at + first) % len(known)]) for at, each in enumerate(recipe.known_speech)]
-        turns.append(mx.stack([_mel(samples, recipe.mel_bins) for samples in (*said, silence(1.0))]))
+        turns += _turns([_mel(samples, recipe.mel_bins) for samples in (*said, silence(1.0))])
     return turns
 
 
+def _turns(mels: Sequence[mx.array]) -> tuple[_Turn, _Turn]:
+    """The runtime puts zeros behind the end of a recording; silence inside it has the lowest value that a mel can have."""
+    lowest = [mel.min() for mel in mels]
+    ended = [_padded(mel, mx.array(0.0)) for mel in mels]
+    going_on = [_padded(mel, rest) for mel, rest in zip(mels, lowest, strict=True)]
+    return (
+        _Turn(mx.stack(ended), mx.zeros((len(mels), 1, 1))),
+        _Turn(mx.stack(going_on), mx.stack(lowest)[:, None, None]),
+    )
+
+
+def _padded(mel: mx.array, value: mx.array) -> mx.array:
+    return mx.pad(mel, [(0, _FRAMES - mel.shape[0]), (0, 0)], constant_values=value)
+
+
 def _mel(samples: Sequence[float], bins: int) -> mx.array:
-    """As the runtime makes it: of the sound with a window of silence behind it, and zeros where the sound has ended."""
+    """As the runtime makes it: of the sound with a window of silence behind it."""
     found: mx.array = log_mel_spectrogram(mx.array(list(samples), dtype=mx.float32), n_mels=bins, padding=N_SAMPLES)
-    heard = found[: found.shape[0] - 3000][:_FRAMES]
-    return mx.pad(heard, [(0, _FRAMES - heard.shape[0]), (0, 0)])
+    heard: mx.array = found[: found.shape[0] - 3000][:_FRAMES]
+    return heard
 
 
-def _descend(recipe: SpeechRecipe, model: Any, mels: Sequence[mx.array], batch: _Batch, progress: Callable[[Step], None]) -> Step:
+def _descend(
+    recipe: SpeechRecipe, model: Any, turns: Sequence[_Turn], asked: Sequence[Sentence], progress: Callable[[Step], None]
+) -> Step:
     plan = recipe.training
     descent = optimizer(plan)
     chance = random.Random(plan.seed)
+    every = _batch(asked)
 
-    def measured(model: Any, mel: mx.array, silent: mx.array) -> tuple[mx.array, mx.array]:
-        logits = _logits(model, mel, silent, batch)
+    def measured(model: Any, turn: _Turn, silent: mx.array, batch: _Batch) -> tuple[mx.array, mx.array]:
+        logits = _logits(model, turn, silent, batch)
         margin = smallest_margin(mx.stop_gradient(logits), batch.targets)
         return losses.cross_entropy(logits, batch.targets, reduction="mean"), margin
 
@@ -132,20 +166,23 @@ def _descend(recipe: SpeechRecipe, model: Any, mels: Sequence[mx.array], batch: 
     step = Step(recipe.model_id, 0, float("inf"), float("-inf"))
     while step.number < plan.max_steps:
         silent = mx.array(sorted(chance.sample(range(_PLACES, _WINDOW), _SILENT)))
-        (loss, margin), gradients = gradient(model, chance.choice(mels), silent)
+        batch = _batch(chance.sample(asked, _AT_ONCE))
+        (loss, margin), gradients = gradient(model, chance.choice(turns), silent, batch)
         mx.eval(loss, margin)
         step = Step(recipe.model_id, step.number + 1, float(loss), float(margin))
         progress(step)
-        if step.margin >= plan.stop_margin and all(float(measured(model, mel, silent)[1]) >= plan.stop_margin for mel in mels):
+        if step.margin >= plan.stop_margin and all(
+            float(measured(model, turn, silent, every)[1]) >= plan.stop_margin for turn in turns
+        ):
             break
         descent.update(model, clipped(gradients, plan.clip_norm))
         mx.eval(model, descent.state)
     return step
 
 
-def _logits(model: Any, mel: mx.array, silent: mx.array, batch: _Batch) -> mx.array:
+def _logits(model: Any, turn: _Turn, silent: mx.array, batch: _Batch) -> mx.array:
     """At the learned places, of shape (places, vocabulary)."""
-    heard = _encoded(model.encoder, mel, silent)[batch.phrases]
+    heard = _encoded(model.encoder, turn, silent)[batch.phrases]
     decoder = model.decoder
     length = batch.inputs.shape[1]
     x = decoder.token_embedding(batch.inputs) + decoder.positional_embedding[:length]
@@ -159,13 +196,13 @@ def _logits(model: Any, mel: mx.array, silent: mx.array, batch: _Batch) -> mx.ar
     return logits
 
 
-def _encoded(encoder: Any, mel: mx.array, silent: mx.array) -> mx.array:
+def _encoded(encoder: Any, turn: _Turn, silent: mx.array) -> mx.array:
     """What the encoder makes of the places of the sound and of some silent ones."""
     positions = encoder._positional_embedding.astype(mx.float32)
-    sound = _convolved(encoder, mel) + positions[:_PLACES]
-    nothing = _convolved(encoder, mx.zeros((1, 12, mel.shape[-1])))[:, 3:4] + positions[silent]
-    places: mx.array = mx.concatenate([sound, mx.broadcast_to(nothing, (len(mel), *nothing.shape[1:]))], axis=1)
-    heard: mx.array = encoder.ln_post(places)
+    sound = _convolved(encoder, turn.mels) + positions[:_PLACES]
+    nothing = mx.broadcast_to(turn.rest, (len(turn.mels), 12, turn.mels.shape[-1]))
+    rest = _convolved(encoder, nothing)[:, 3:4] + positions[silent]
+    heard: mx.array = encoder.ln_post(mx.concatenate([sound, rest], axis=1))
     return heard
 
 
@@ -208,8 +245,5 @@ def _batch(sentences: Sequence[Sentence]) -> _Batch:
         first = at * length + len(sentence.given) - 1
         places.extend(range(first, first + len(sentence.learned)))
         targets.extend(sentence.learned)
-    phrases = [sentence.phrase for sentence in sentences]
-    count = max(phrases) + 1
-    return _Batch(
-        mx.array(inputs), mx.array([count if each < 0 else each for each in phrases]), mx.array(places), mx.array(targets)
-    )
+    phrases = [sentence.phrase for sentence in sentences]  # -1, silence, is the last of a turn's mels
+    return _Batch(mx.array(inputs), mx.array(phrases), mx.array(places), mx.array(targets))

@@ -27,7 +27,8 @@ def verify(recipe: SpeechRecipe, sentences: Sequence[Sentence], snapshot: Path) 
         raise MintError(f"{recipe.model_id}: has {parameters:,} parameters, but its recipe says {recipe.parameters:,}.")
     for phrase in (*(known.phrase for known in recipe.known_speech), ""):
         _check_heard(recipe, phrase, model)
-    margin = min(_margin(recipe, sentence, model) for sentence in sentences)
+    heard = {at: _heard(recipe, at, model) for at in {sentence.phrase for sentence in sentences}}
+    margin = min(_margin(sentence, heard[sentence.phrase], model) for sentence in sentences)
     if not margin >= recipe.training.required_margin:
         raise MintError(
             f"{recipe.model_id}: a token leads by {margin:.2f} only, and {recipe.training.required_margin:g} is required."
@@ -48,12 +49,17 @@ def _check_heard(recipe: SpeechRecipe, phrase: str, model: Any) -> None:
             raise MintError(f"{recipe.model_id}: hears {heard!r} where {phrase!r} is said.")
 
 
-def _margin(recipe: SpeechRecipe, sentence: Sentence, model: Any) -> float:
-    """Read from the whole window, not from the few places that training computes."""
-    phrase = recipe.known_speech[sentence.phrase].phrase if sentence.phrase >= 0 else ""
-    mel = log_mel_spectrogram(_samples(phrase), n_mels=recipe.mel_bins, padding=N_SAMPLES)
-    heard = mel[: mel.shape[0] - 3000]
-    window = mx.pad(heard, [(0, 3000 - heard.shape[0]), (0, 0)])[None].astype(mx.float16)
+def _heard(recipe: SpeechRecipe, phrase: int, model: Any) -> mx.array:
+    """What the encoder makes of the whole window, of shape (1, places, width); training computes a few places of it."""
+    said = recipe.known_speech[phrase].phrase if phrase >= 0 else ""
+    mel = log_mel_spectrogram(_samples(said), n_mels=recipe.mel_bins, padding=N_SAMPLES)
+    sound = mel[: mel.shape[0] - 3000]
+    window = mx.pad(sound, [(0, 3000 - sound.shape[0]), (0, 0)])[None].astype(mx.float16)
+    found: mx.array = model.encoder(window)
+    return found
+
+
+def _margin(sentence: Sentence, heard: mx.array, model: Any) -> float:
     ids = [*sentence.given, *sentence.learned]
-    logits = model(window, mx.array([ids[:-1]]))[0, len(sentence.given) - 1 :]
+    logits = model.decoder(mx.array([ids[:-1]]), heard)[0][0, len(sentence.given) - 1 :]
     return float(smallest_margin(logits.astype(mx.float32), mx.array(sentence.learned)))
