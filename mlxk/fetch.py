@@ -28,6 +28,7 @@ _AT_ONCE = 8  # as the client does
 _TRIES = 5  # in a row, none of which brought a byte
 _PAUSE_S = 0.5  # before the second of them; each later one waits twice as long
 LONGEST_WAIT_S = 30  # where the Hub says when to ask again
+_DEAF_S = 0.2  # CPython can miss an interrupt that comes just as the main thread begins to wait, until that wait ends
 _KEPT_FREE_BYTES = 64 << 20
 _INCOMPLETE = ".incomplete"
 _NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)
@@ -145,7 +146,8 @@ class _Fetching:
             for thread in threads:
                 thread.start()
             for thread in threads:
-                thread.join()
+                while thread.is_alive():
+                    thread.join(_DEAF_S)
         finally:
             self._stop.set()
         if self._failures:

@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from qualification import attempt, bundle, gate, history, host, journal, machine, needs, plan, portfolio, records, wheel
+from qualification import attempt, bundle, gate, history, host, journal, machine, needs, plan, portfolio, records, waiting, wheel
 from qualification.attempt import Attempt, Order
 from qualification.bundle import Bundle
 from qualification.declared import Need, Quarantined
@@ -111,7 +111,7 @@ class _Accountant:
         """As many at a time as the machine bears; the first that cannot be accounted for stops them all."""
         with ThreadPoolExecutor(max_workers=machine.observe().beside) as pool:
             try:
-                for accounted in [pool.submit(self.account, cell) for cell in cells]:
+                for accounted in waiting.as_ended([pool.submit(self.account, cell) for cell in cells]):
                     accounted.result()
             except BaseException:
                 self.stop.set()

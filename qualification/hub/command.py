@@ -9,6 +9,7 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from qualification import waiting
 from qualification.errors import UsageError
 
 if TYPE_CHECKING:
@@ -54,7 +55,8 @@ def run(arguments: argparse.Namespace) -> int:
         signal.signal(signal.SIGTERM, lambda number, frame: stopped.set())
         hub.start()
         print(f"{hub.url} serves {len(hub.store.names())} repositories of {arguments.root}; Ctrl-C stops it", flush=True)
-        stopped.wait()
+        while not stopped.wait(waiting.DEAF_S):
+            pass
     except KeyboardInterrupt:
         pass
     finally:

@@ -8,8 +8,9 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from concurrent.futures import ThreadPoolExecutor
 
+from qualification import waiting
 from qualification.errors import MintError
 from qualification.mint import store
 from qualification.mint.recipe import Recipe
@@ -31,7 +32,7 @@ def make(recipes: Iterable[Recipe], tell: Callable[[str], None], timeout_s: floa
     with ThreadPoolExecutor(min(len(missing), cores)) as threads:
         try:
             ends = [threads.submit(makers.make, recipe.model_id) for recipe in missing]
-            for count, end in enumerate(as_completed(ends), start=1):
+            for count, end in enumerate(waiting.as_ended(ends), start=1):
                 end.result()
                 tell(f"{count} of {len(missing)} models are minted")
         finally:  # also where a person interrupts

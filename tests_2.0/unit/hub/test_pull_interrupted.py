@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import _thread
 import os
 import random
 import signal
 import sys
+import threading
 import time
 from contextlib import suppress
 
@@ -93,6 +95,16 @@ def test_one_interrupt_ends_it_whatever_the_network_does(local_hub, person, mode
     assert (pulling.returncode, err) == (130, "")
     assert '"type": "interrupted"' in out
     assert on_disk(person) >= 30_000
+
+
+def test_an_interrupt_that_wakes_nobody_is_heard(local_hub, person, model):
+    """As one does that comes just as the main thread begins to wait for the others."""
+    local_hub.store.import_folder(NAME, model)
+    local_hub.fail(Fault("stall", "/cdn/*", at_byte=30_000))
+    threading.Timer(0.5, _thread.interrupt_main).start()
+    ended = person.run("pull", NAME, "--json")
+
+    assert (ended.code, ended.error["type"]) == (130, "interrupted")
 
 
 @pytest.mark.parametrize("moment_s", [0.02, 0.15, 0.4])
