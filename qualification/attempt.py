@@ -17,11 +17,12 @@ from typing import Any
 from qualification import caches, needs, outcome, processes, records, redaction, settings, supervise
 from qualification.declared import Process, Quarantined
 from qualification.errors import BundleError, EnvironmentUnfitError, UsageError
+from qualification.forkserver import ForkServer
 from qualification.outcome import Ended, Judged
 from qualification.performance import environments
 from qualification.performance.environments import Releases, Side
 from qualification.plan import Cell
-from qualification.supervise import Result, Supervisors
+from qualification.supervise import Result
 
 _MINT_TIMEOUT_S = 300
 _TEST_TIMEOUT_SHARE = 0.5
@@ -51,8 +52,8 @@ class Share:
 class Order:
     """What to attempt, with which interpreter, and where to write; ``abandoned`` tells when nobody waits for it.
 
-    ``need_bytes`` is what it is expected to hold in memory, ``quarantine`` the entries that cover it. ``supervisors`` has one
-    ready for it; without it is started when it is needed. ``releases`` are for a cell that compares them.
+    ``need_bytes`` is what it is expected to hold in memory, ``quarantine`` the entries that cover it. ``supervisors`` forks
+    the one for it; without, an interpreter is started for it. ``releases`` are for a cell that compares them.
     """
 
     cell: Cell
@@ -66,7 +67,7 @@ class Order:
     abandoned: Callable[[], bool]
     need_bytes: int = 0
     quarantine: tuple[Quarantined, ...] = ()
-    supervisors: Supervisors | None = None
+    supervisors: ForkServer | None = None
     releases: Releases | None = None
 
 

@@ -12,18 +12,33 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from qualification import attempt, bundle, gate, history, host, journal, machine, needs, plan, portfolio, records, waiting, wheel
+from qualification import (
+    attempt,
+    bundle,
+    gate,
+    history,
+    host,
+    journal,
+    machine,
+    needs,
+    plan,
+    portfolio,
+    records,
+    supervise,
+    waiting,
+    wheel,
+)
 from qualification.attempt import Attempt, Order
 from qualification.bundle import Bundle
 from qualification.declared import Need, Quarantined
 from qualification.errors import EnvironmentUnfitError, UsageError, nearest
+from qualification.forkserver import ForkServer
 from qualification.history import History
 from qualification.outcome import Judged
 from qualification.performance.environments import Releases
 from qualification.plan import Cell, Plan
 from qualification.portfolio import Capacity
 from qualification.progress import Watch
-from qualification.supervise import Supervisors
 from qualification.units import format_bytes, format_seconds
 
 
@@ -59,11 +74,11 @@ def run(job: Job, watch: Watch) -> None:
     """
     if changed := job.changed():
         raise UsageError(f"changed since the plan was made: {', '.join(changed)}; `make qualify` plans anew")
-    with bundle.claimed(job.bundle), Supervisors(str(job.bundle.root)) as supervisors:
+    with bundle.claimed(job.bundle), supervise.supervisors(str(job.bundle.root)) as supervisors:
         _run(job, watch, supervisors)
 
 
-def _run(job: Job, watch: Watch, supervisors: Supervisors) -> None:
+def _run(job: Job, watch: Watch, supervisors: ForkServer) -> None:
     planned = bundle.load_plan(job.bundle)
     if job.environment not in planned.environments:
         raise UsageError(f"{job.environment} is no environment of this plan{nearest(job.environment, planned.environments)}")
@@ -104,7 +119,7 @@ class _Accountant:
     capacity: Capacity
     missing: Mapping[Need, str]
     attempts: Counter[str]
-    supervisors: Supervisors
+    supervisors: ForkServer
     stop: threading.Event = field(default_factory=threading.Event)
 
     def account_beside(self, cells: Sequence[Cell]) -> None:

@@ -1,8 +1,8 @@
 """Stands outside one cell's process: bounds its time, samples its memory, and leaves nothing of it alive, whatever happens.
 
-Run as ``python -m qualification.supervise`` with a pipe from the runner as stdin, on which it is told its work: when the runner
-dies, however it dies, the pipe closes and the cell dies with it. The supervisor has a session of its own, so that a signal to
-the runner's group does not reach it before it has cleaned up, and a parent, the guardian, that takes over should it be killed.
+Forked from ``python -m qualification.supervise`` with a pipe from the runner as stdin: when the runner dies, however it dies,
+the pipe closes and the cell dies with it. The supervisor has a session of its own, so that a signal to the runner's group does
+not reach it before it has cleaned up, and a parent, the guardian, that takes over should it be killed.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ import psutil
 
 from qualification import kinship, memory, processes
 from qualification.errors import QualificationError
+from qualification.forkserver import Forked, ForkServer, serve
 from qualification.processes import GRACE_S, TOKEN
 
 SAMPLE_INTERVAL_S = 0.2
@@ -98,80 +99,38 @@ class AbandonedError(QualificationError):
     """Nobody waits for the cell any more: the run was interrupted, or whoever started it is gone."""
 
 
-class Supervisors:
-    """Has the next supervisor started before it is needed: what it imports takes longer than all that it does for a small cell.
-
-    ``name`` tells people in a list of processes what they belong to. Left as a context, it ends the one that waits.
-    """
-
-    def __init__(self, name: str) -> None:
-        self._name = name
-        self._lock = threading.Lock()
-        self._ready: subprocess.Popen[bytes] | None = None
-
-    def __enter__(self) -> Supervisors:
-        self.prepare()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        with self._lock:
-            waiting, self._ready = self._ready, None
-        if waiting:
-            _close(waiting)
-            _let_go(waiting)
-
-    def prepare(self) -> None:
-        """Starts the next one, if none waits."""
-        with self._lock:
-            self._ready = self._ready or self._start()
-
-    def told(self, spec_file: Path) -> subprocess.Popen[bytes]:
-        """One that begins with what is in ``spec_file``."""
-        with self._lock:
-            waiting, self._ready = self._ready, None
-        if waiting and _tell(waiting, spec_file):
-            return waiting
-        supervisor = self._start()
-        _tell(supervisor, spec_file)
-        return supervisor
-
-    def _start(self) -> subprocess.Popen[bytes]:
-        argv = [sys.executable, "-m", "qualification.supervise", self._name]
-        return subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True)
+def supervisors(name: str) -> ForkServer:
+    """What forks a supervisor for each cell; ``name`` tells people in a list of processes what they belong to."""
+    return ForkServer([sys.executable, "-m", "qualification.supervise", name])
 
 
-def run(spec: Spec, spec_file: Path, abandoned: Callable[[], bool], supervisors: Supervisors | None = None) -> Result:
+def run(spec: Spec, spec_file: Path, abandoned: Callable[[], bool], forkserver: ForkServer | None = None) -> Result:
     """Runs ``spec`` under a supervisor of its own and waits for it; called by the runner.
 
     Raises AbandonedError, once the cell has been stopped, when ``abandoned`` says so.
     """
     spec_file.write_text(json.dumps(asdict(spec)), encoding="utf-8")
-    supervisor = (supervisors or Supervisors(str(spec_file))).told(spec_file)
-    try:
-        _attend(
-            supervisor, time.monotonic() + spec.timeout_s + PATIENCE_S, abandoned, supervisors.prepare if supervisors else None
-        )
-    except BaseException:
-        _close(supervisor)
-        raise
-    finally:
-        if supervisor.poll() != 0:
-            _stop_by_force(supervisor, spec.environment[TOKEN])
-        _let_go(supervisor)
+    with contextlib.ExitStack() as stack:
+        forks = forkserver or stack.enter_context(supervisors(str(spec_file)))
+        guardian = stack.enter_context(forks.fork(str(spec_file)))
+        try:
+            _attend(guardian, time.monotonic() + spec.timeout_s + PATIENCE_S, abandoned)
+        except BaseException:
+            guardian.abandon()
+            guardian.wait(PATIENCE_S)
+            raise
+        finally:
+            if guardian.returncode != 0:
+                _stop_by_force(guardian, spec.environment[TOKEN])
     result = Path(spec.result)
     if not result.exists():
-        return Result(supervisor.returncode, "orphaned")
+        return Result(-signal.SIGKILL if guardian.returncode is None else guardian.returncode, "orphaned")
     content = json.loads(result.read_text(encoding="utf-8"))
     return Result(**{**content, "survivors": tuple(content["survivors"])})
 
 
-def main() -> int:
-    """The supervisor, and above it a process that only waits: killed, the one leaves all that was below it to the other."""
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, lambda *_: None)  # and not SIG_IGN, which the cell would inherit
-    spec_file = sys.stdin.readline().rstrip("\n")
-    if not spec_file:  # the runner ended, and wanted nothing
-        return 0
+def guard(spec_file: str) -> int:
+    """Forks the supervisor, and only waits: killed, the one leaves all that was below it to the other."""
     content = json.loads(Path(spec_file).read_text(encoding="utf-8"))
     spec = Spec(**{**content, "argv": tuple(content["argv"])})
     kinship.adopt_orphans()
@@ -184,7 +143,7 @@ def main() -> int:
     if status != 0:
         processes.sweep(spec.environment[TOKEN], below=True)
         _anonymise(Path(spec.log), spec.names)
-        if select.select([sys.stdin], [], [], 0)[0]:  # the runner writes nothing more: its end is closed
+        if select.select([sys.stdin], [], [], 0)[0]:  # the runner writes nothing: its end is closed
             discard(Path(spec.scratch))
     return min(status, 1)
 
@@ -212,56 +171,22 @@ def anonymous(text: str, names: Mapping[str, str]) -> str:
     return re.sub(rf"({paths})(?![\w-])", lambda found: names[found[0]], text)
 
 
-def _tell(supervisor: subprocess.Popen[bytes], spec_file: Path) -> bool:
-    """False where it has ended already: something has killed it while it waited."""
-    assert supervisor.stdin, "a supervisor has a pipe as its stdin"
-    try:
-        supervisor.stdin.write(f"{spec_file}\n".encode())
-        supervisor.stdin.flush()
-    except BrokenPipeError:
-        return False
-    return True
-
-
-def _attend(
-    supervisor: subprocess.Popen[bytes], deadline: float, abandoned: Callable[[], bool], meanwhile: Callable[[], None] | None
-) -> None:
-    """Waits for the guardian to end, which is late only if something stopped it.
-
-    ``meanwhile`` is done once, when the cell has had the machine to itself for its start.
-    """
-    assert supervisor.stdout, "a supervisor has a pipe as its stdout"
-    while not select.select([supervisor.stdout], [], [], SAMPLE_INTERVAL_S)[0]:
+def _attend(guardian: Forked, deadline: float, abandoned: Callable[[], bool]) -> None:
+    """Waits for the guardian to end, which is late only if something stopped it."""
+    while not guardian.wait(SAMPLE_INTERVAL_S):
         if abandoned():
             raise AbandonedError("the run was interrupted, or whoever started it is gone; the cell was stopped")
         if time.monotonic() > deadline:
             return
-        if meanwhile:
-            meanwhile()
-            meanwhile = None
-    supervisor.wait()
 
 
-def _close(supervisor: subprocess.Popen[bytes]) -> None:
-    """Lets the supervisor see that its runner is gone, and gives it time to clean up."""
-    if supervisor.stdin:
-        supervisor.stdin.close()
-    _wait(supervisor, PATIENCE_S)
-
-
-def _let_go(supervisor: subprocess.Popen[bytes]) -> None:
-    for pipe in (supervisor.stdin, supervisor.stdout):
-        if pipe:
-            pipe.close()
-
-
-def _stop_by_force(supervisor: subprocess.Popen[bytes], token: str) -> None:
-    """Ends a supervisor that cannot clean up any more, and all that is known of its cell."""
-    below = processes.descendants(supervisor.pid)
+def _stop_by_force(guardian: Forked, token: str) -> None:
+    """Ends a guardian that cannot clean up any more, and all that is known of its cell."""
+    below = processes.descendants(guardian.pid)
     with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(supervisor.pid, signal.SIGKILL)
+        os.killpg(guardian.pid, signal.SIGKILL)
     processes.sweep(token, below)
-    supervisor.wait()
+    guardian.wait(PATIENCE_S)
 
 
 def _report(spec: Spec) -> int:
@@ -411,4 +336,4 @@ def _wait(process: subprocess.Popen[bytes], patience_s: float) -> bool:
 
 
 if __name__ == "__main__":
-    os._exit(main())  # the runner waits: an interpreter that cleans up after itself takes as long as all the rest of our end
+    sys.exit(serve(guard))

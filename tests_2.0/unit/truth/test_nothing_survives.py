@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -13,7 +14,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from qualification import attempt, supervise
+from qualification import attempt, forkserver, supervise
 from qualification.attempt import Order
 from qualification.plan import Cell
 from qualification.portfolio import Model
@@ -109,7 +110,8 @@ def test_kill_9_leaves_no_child_of_another_session_and_no_test_that_holds_the_gi
     started = subprocess.Popen([sys.executable, "-c", RUNNER, str(tmp_path / "given.json")])
     _until((tmp_path / "under_way").exists)
     runner = psutil.Process(started.pid)
-    (guardian,) = runner.children()
+    (forks,) = runner.children()
+    (guardian,) = forks.children()
     (supervisor,) = guardian.children()
     for name in killed:
         {"runner": runner, "guardian": guardian, "supervisor": supervisor}[name].kill()
@@ -137,17 +139,28 @@ def test_a_supervisor_that_its_own_cell_stops_is_not_waited_for_without_end(spec
     assert _living(tmp_path) == []
 
 
-def test_a_supervisor_that_is_killed_while_it_waits_is_replaced_and_the_last_that_waits_ends_with_the_run(spec, tmp_path):
-    with supervise.Supervisors(str(tmp_path)) as supervisors:
-        (waiting,) = _living(tmp_path)
-        waiting.kill()
-        _until(lambda: _living(tmp_path) == [])
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
+def test_what_forks_supervisors_may_be_killed_or_stopped_and_the_last_of_it_ends_with_the_run(
+    spec, tmp_path, number, monkeypatch
+):
+    monkeypatch.setattr(forkserver, "_ANSWER_S", 2.0)
+    with supervise.supervisors(str(tmp_path)) as forks:
+        (first,) = _living(tmp_path)
+        first.send_signal(number)
         given = spec("import time; time.sleep(1)")
-        result = supervise.run(given, Path(given.scratch, "spec.json"), lambda: False, supervisors)
+        result = supervise.run(given, Path(given.scratch, "spec.json"), lambda: False, forks)
 
         assert (result.how, result.returncode) == ("exited", 0)
-        assert len(_living(tmp_path)) == 1
+        assert [process.pid != first.pid for process in _living(tmp_path)] == [True]
 
+    assert _living(tmp_path) == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
+def test_a_cell_that_kills_or_stops_what_forked_its_supervisor_is_supervised_all_the_same(spec, tmp_path, number):
+    harm = f"import psutil\nos.kill(psutil.Process(os.getppid()).parents()[1].pid, {int(number)})\ntime.sleep(600)\n"
+
+    assert run(spec(CHILD_OF_ITS_OWN_SESSION + harm, timeout_s=2.0)).how == "timeout"
     assert _living(tmp_path) == []
 
 
