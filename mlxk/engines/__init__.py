@@ -11,7 +11,6 @@ from typing import Literal, Protocol
 from mlxk import images, settings
 from mlxk.chat import Message, Tool, ToolCall
 from mlxk.compatibility import Modality
-from mlxk.engines import libraries
 from mlxk.errors import GenerationFailed, MlxkError
 from mlxk.library import Model
 from mlxk.sounds import Sound
@@ -295,23 +294,18 @@ def complete(events: Iterable[Event]) -> Completion | None:
 
 def load(model: Model, modality: Modality = "text") -> Engine:
     """Load a model that the library admitted for this. Raises LoadFailed."""
-    with libraries.uncollected():
-        loader = _loader(model.way(modality))
-    return loader(model)
-
-
-def _loader(modality: Modality) -> Callable[[Model], Engine]:
+    modality = model.way(modality)
     if modality == "vision":
         from mlxk.engines.vision import VisionEngine  # noqa: PLC0415 - imports mlx-vlm, which takes seconds
 
-        return VisionEngine.load
+        return VisionEngine.load(model)
     if modality == "audio":
         from mlxk.engines.audio import AudioEngine  # noqa: PLC0415 - imports mlx-audio, which takes a second
 
-        return AudioEngine.load
+        return AudioEngine.load(model)
     from mlxk.engines.text import TextEngine  # noqa: PLC0415 - imports mlx-lm, which takes a second
 
-    return TextEngine.load
+    return TextEngine.load(model)
 
 
 def check_media(request: Generation) -> None:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
-import gc
 import importlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 from mlxk import settings
@@ -16,18 +14,6 @@ def prepare() -> None:
     """To be called before any ML library is imported: they read variables, and import transformers, when they are."""
     settings.prepare_ml_libraries()
     _import_transformers()
-
-
-@contextlib.contextmanager
-def uncollected() -> Iterator[None]:
-    """For imports: nothing of them is garbage, and looking for some is a tenth of the time that they take."""
-    was_enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_enabled:
-            gc.enable()
 
 
 def _import_transformers() -> None:
