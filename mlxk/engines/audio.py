@@ -24,6 +24,7 @@ from mlxk.engines import (
     Word,
     libraries,
 )
+from mlxk.engines.faults import FAULTS, CancelledError
 from mlxk.engines.turns import OneByOne
 from mlxk.errors import GenerationFailed, LoadFailed, MediaRefused
 from mlxk.library import Model
@@ -43,7 +44,6 @@ _RATE = 16_000  # of every model that mlx-audio has for speech
 _MOST_PARTS = 3000
 _LOWEST_RATE = 4000  # below it nobody records speech; one sample at 8 Hz would become 2000
 _RATES = {"wav": miniaudio.wav_get_info, "flac": miniaudio.flac_get_info}  # those of MP3 are few and even
-_FAULTS = (RuntimeError, ValueError, LookupError, TypeError, AttributeError, OSError, ArithmeticError, NotImplementedError)
 
 
 class AudioEngine:
@@ -58,7 +58,7 @@ class AudioEngine:
         began = time.perf_counter()
         try:
             loaded = load(str(model.snapshot.path))
-        except (*_FAULTS, ImportError) as error:
+        except (*FAULTS, ImportError) as error:
             raise LoadFailed(f"{model.name} cannot be loaded: {error}") from error
         return cls(loaded, time.perf_counter() - began)
 
@@ -85,9 +85,9 @@ class AudioEngine:
         try:
             with _interruptible(self._model, cancelled):
                 heard = self._model.generate(mx.array(samples), **options)
-        except _CancelledError:
+        except CancelledError:
             return
-        except _FAULTS as error:
+        except FAULTS as error:
             raise GenerationFailed(f"The model failed while listening: {' '.join(str(error).split())}") from error
         if not cancelled():
             yield from self._told(heard, len(samples) / _RATE, time.perf_counter() - began)
@@ -180,7 +180,7 @@ def _interruptible(model: Any, cancelled: Callable[[], bool]) -> Iterator[None]:
 
     def decode_or_end(*arguments: Any, **options: Any) -> Any:
         if cancelled():
-            raise _CancelledError
+            raise CancelledError
         return decode_window(*arguments, **options)
 
     model.decode = decode_or_end
@@ -188,7 +188,3 @@ def _interruptible(model: Any, cancelled: Callable[[], bool]) -> Iterator[None]:
         yield
     finally:
         del model.decode
-
-
-class _CancelledError(Exception):
-    pass

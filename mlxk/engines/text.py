@@ -11,6 +11,7 @@ from mlxk.answer import Answer
 from mlxk.calls import CallFormat, CallSplitter
 from mlxk.chat import TURN_STARTS, Message, end_tokens, render
 from mlxk.engines import Batch, Event, Generation, Started, libraries
+from mlxk.engines.faults import CancelledError
 from mlxk.engines.turns import Turns
 from mlxk.errors import ContextLengthExceeded, GenerationFailed, InvalidArgument, LoadFailed, PromptRefused
 from mlxk.library import Model
@@ -149,7 +150,7 @@ class TextEngine:
 
         def progress(done: int, total: int) -> None:
             if cancelled():
-                raise _CancelledError
+                raise CancelledError
 
         sampling = answering.request.sampling
         steps = generate_step(
@@ -167,7 +168,7 @@ class TextEngine:
                     if cancelled():
                         return
                     yield int(token), logprobs
-        except _CancelledError:
+        except CancelledError:
             return
         except (RuntimeError, ValueError) as error:
             raise GenerationFailed(f"The model failed while generating: {error}") from error
@@ -178,10 +179,6 @@ def _call_format(tokenizer: Any) -> CallFormat | None:
     if not getattr(tokenizer, "has_tool_calling", False):
         return None
     return CallFormat(tokenizer.tool_call_start, tokenizer.tool_call_end or "", tokenizer.tool_parser)
-
-
-class _CancelledError(Exception):
-    pass
 
 
 def _added_tokens(tokenizer: Any) -> dict[int, str]:

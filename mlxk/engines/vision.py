@@ -12,6 +12,7 @@ from typing import Any
 from mlxk import images
 from mlxk.chat import Message
 from mlxk.engines import Batch, Generation, libraries
+from mlxk.engines.faults import FAULTS, CancelledError
 from mlxk.engines.text import NO_FOREIGN_CODE, TextEngine, ids
 from mlxk.engines.turns import OneByOne
 from mlxk.errors import GenerationFailed, LoadFailed, PromptRefused
@@ -29,10 +30,6 @@ from mlxk.engines.sampling import processors, sampler  # noqa: E402
 
 _MAX_TOKENS = 2048
 """Enough for what there is to say of some images; a request may ask for more."""
-
-_FAULTS = (RuntimeError, ValueError, LookupError, TypeError, AttributeError, OSError, ArithmeticError, NotImplementedError)
-"""What processors, models and their templates raise for input that they do not take."""
-
 
 _PREFILL_STEP = 2048  # mlx-vlm's own: between two of them it can be seen whether the request was cancelled
 _LOOKS_UP = "prompt_cache_checkpoint_lengths" in inspect.signature(generate_step).parameters
@@ -55,7 +52,7 @@ class VisionEngine(TextEngine):
         began = time.perf_counter()
         try:
             loaded, processor = load(str(model.snapshot.path), **NO_FOREIGN_CODE)
-        except (*_FAULTS, ImportError) as error:
+        except (*FAULTS, ImportError) as error:
             raise LoadFailed(f"{model.name} cannot be loaded: {error}") from error
         tokenizer = getattr(processor, "tokenizer", processor)
         own = model.contents.document("config.json").get("eos_token_id")
@@ -89,7 +86,7 @@ class VisionEngine(TextEngine):
                 image_token_index=getattr(self._model.config, "image_token_index", None),
                 add_special_tokens=not begun,
             )
-        except _FAULTS as error:
+        except FAULTS as error:
             raise GenerationFailed(f"The model's processor does not take these images: {_words(error)}") from error
         prompt: list[int] = inputs["input_ids"].flatten().tolist()
         budget = self._budget(len(prompt), request.max_tokens or _MAX_TOKENS)
@@ -103,7 +100,7 @@ class VisionEngine(TextEngine):
             return prompt
         try:
             return str(apply_chat_template(self._processor, self._model.config, _turns(prompt), num_images=_count(prompt)))
-        except _FAULTS as error:
+        except FAULTS as error:
             raise PromptRefused(f"The model's chat template does not take this conversation: {_words(error)}") from error
 
     def _tokens(self, answering: Answering, cancelled: Callable[[], bool]) -> Generator[tuple[int, mx.array], None, None]:
@@ -114,7 +111,7 @@ class VisionEngine(TextEngine):
 
         def look_up(read: int, cache: Any) -> None:
             if cancelled():
-                raise _CancelledError
+                raise CancelledError
 
         lengths = [*range(_PREFILL_STEP, len(answering.prompt), _PREFILL_STEP)] if _LOOKS_UP else []
         if lengths:
@@ -135,14 +132,10 @@ class VisionEngine(TextEngine):
                     if cancelled():
                         return
                     yield int(token), logprobs
-        except _CancelledError:
+        except CancelledError:
             return
-        except _FAULTS as error:
+        except FAULTS as error:
             raise GenerationFailed(f"The model failed while generating: {_words(error)}") from error
-
-
-class _CancelledError(Exception):
-    pass
 
 
 def _turns(prompt: tuple[Message, ...]) -> list[dict[str, Any]]:
