@@ -36,7 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         action="extend",
         metavar="FILE",
-        help="images to ask about (JPEG, PNG, GIF, WebP); patterns too",
+        help=f"images to ask about ({', '.join(images.FORMATS)}); patterns too",
     )
     parser.add_argument(
         "--chunk", type=whole(1), metavar="N", help="images that are shown to the model at once; 1, or $MLXK2_VISION_CHUNK_SIZE"

@@ -13,7 +13,7 @@ from mlxk.errors import MediaRefused, RequestError
 from mlxk.images import Image
 from mlxk.sounds import Sound
 
-_IMAGE_URL = re.compile(r"data:image/(?:jpeg|jpg|png|gif|webp);base64,", re.IGNORECASE)
+_IMAGE_URL = re.compile(f"data:image/(?:{'|'.join((*images.FORMATS, 'JPG'))});base64,", re.IGNORECASE)
 _SOUND_FORMATS = ("wav", "mp3", "mpeg")
 
 Medium = TypeVar("Medium", Image, Sound)
@@ -37,7 +37,7 @@ def image(part: dict[str, Any], where: str) -> Image:
     found = _IMAGE_URL.match(url)
     if found is None:
         raise RequestError(
-            f"{where}.url must be a data URL with an image (data:image/png;base64,…, or jpeg, gif, webp). Nothing is fetched.",
+            f"{where}.url must be a data URL (data:image/png;base64,…) of {', '.join(images.FORMATS)}. Nothing is fetched.",
             param=where,
         )
     return _read(url[found.end() :], where, images.MAX_BYTES, images.parse)
