@@ -5,13 +5,16 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from mlxk import exif, settings
 from mlxk.chat import Message
-from mlxk.engines import Completion, Usage
+from mlxk.engines import Completion, Finished, Usage
 from mlxk.images import Image
 
 DESCRIBE = "Describe the image."
+
+End = TypeVar("End", Completion, Finished)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -42,13 +45,13 @@ def turn(prompt: str, shown: Sequence[Shown]) -> tuple[Message, str]:
 
 
 def joined(completions: Sequence[Completion], texts: Sequence[str]) -> Completion:
-    """The answers to all chunks as one: its tokens are those of all, its times those of the first."""
-    first = completions[0]
-    length = any(each.finish_reason == "length" for each in completions)
-    return dataclasses.replace(
-        first,
-        text="\n".join(texts),
-        reasoning="\n\n".join(filter(None, (each.reasoning for each in completions))),
-        finish_reason="length" if length else "stop",
-        usage=Usage.total(each.usage for each in completions),
-    )
+    """The answers to all chunks as one, which reads as ``texts`` below each other."""
+    reasoning = "\n\n".join(filter(None, (each.reasoning for each in completions)))
+    return dataclasses.replace(end(completions), text="\n".join(texts), reasoning=reasoning)
+
+
+def end(ends: Sequence[End]) -> End:
+    """How the answers to all chunks ended as one: its tokens are those of all, its times those of the first."""
+    length = any(each.finish_reason == "length" for each in ends)
+    usage = Usage.total(each.usage for each in ends)
+    return dataclasses.replace(ends[0], finish_reason="length" if length else "stop", usage=usage)

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import dataclasses
 import logging
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from mlxk import engines
+from mlxk import engines, showing
 from mlxk.chat import ToolCall
-from mlxk.engines import Completion, Event, Finished, Reasoning, Started, Text, Usage
+from mlxk.engines import Completion, Event, Finished, Reasoning, Started, Text
 from mlxk.errors import MlxkError
 from mlxk.server import replies
 from mlxk.server.replies import Shape
@@ -149,7 +148,7 @@ def _events(exchange: Exchange, client: Client, headings: Sequence[str]) -> Iter
 
 
 def _in_one(happened: Iterator[tuple[int, Event | Silence]], headings: Sequence[str]) -> Iterator[tuple[int, Event | Silence]]:
-    """Answers that are made one after another, as one: each below its heading, its tokens those of all, its times the first's."""
+    """Answers that are made one after another, as one: each below its heading."""
     finished: list[Finished] = []
     for index, event in happened:
         if not isinstance(event, Finished):
@@ -159,6 +158,4 @@ def _in_one(happened: Iterator[tuple[int, Event | Silence]], headings: Sequence[
             continue
         finished.append(event)
         if len(finished) == len(headings):
-            length = any(each.finish_reason == "length" for each in finished)
-            usage = Usage.total(each.usage for each in finished)
-            yield 0, dataclasses.replace(finished[0], finish_reason="length" if length else "stop", usage=usage)
+            yield 0, showing.end(finished)
