@@ -22,6 +22,8 @@ MAX_TOTAL_BYTES = 50 << 20
 MAX_PIXELS = 64_000_000
 """Decoded, three bytes each: 192 MB. Cameras of 50 million pixels are below it, decompression bombs are not."""
 MAX_AT_ONCE = 32
+MAX_PER_CHUNK = 5
+"""Where a message's images are shown in parts."""
 FORMATS = ("JPEG", "PNG", "GIF", "WEBP")
 
 _BROKEN = (OSError, ValueError, SyntaxError, EOFError, LookupError, TypeError, ArithmeticError, struct.error, AttributeError)

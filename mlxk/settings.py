@@ -70,10 +70,9 @@ def segments_wanted() -> bool:
     return os.environ.get("MLXK2_AUDIO_SEGMENTS", "") not in ("", "0")
 
 
-def images_at_once() -> int:
-    """How many images a model is shown at once, where nobody says; 1 where the variable is no number above it."""
-    wanted = os.environ.get("MLXK2_VISION_CHUNK_SIZE", "1")
-    return max(1, int(wanted)) if wanted.isdecimal() else 1
+def images_per_chunk() -> str | None:
+    """How many images a model is shown at once where ``--chunk`` does not say; a word, as on the command line."""
+    return os.environ.get("MLXK2_VISION_CHUNK_SIZE") or None
 
 
 def debug() -> bool:
@@ -87,8 +86,6 @@ def server_defaults() -> dict[str, object]:
     found: dict[str, object] = {name: value for name in names if (value := os.environ.get(f"MLXK2_{name.upper()}"))}
     if model := os.environ.get("MLXK2_PRELOAD_MODEL"):
         found["model"] = model
-    if at_once := os.environ.get("MLXK2_VISION_CHUNK_SIZE"):
-        found["chunk"] = at_once
     if os.environ.get("MLXK2_LOG_JSON", "") not in ("", "0"):
         found["log_json"] = True
     return found

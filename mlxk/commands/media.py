@@ -8,9 +8,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from mlxk import images, settings, showing
+from mlxk import images, showing
 from mlxk.chat import Message
-from mlxk.commands.options import whole
+from mlxk.commands.options import add_chunk, images_per_chunk
 from mlxk.engines import Segment
 from mlxk.errors import UsageError
 from mlxk.showing import Shown
@@ -38,10 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help=f"images to ask about ({', '.join(images.FORMATS)}); patterns too",
     )
-    parser.add_argument(
-        "--chunk", type=whole(1), metavar="N", help="images that are shown to the model at once; 1, or $MLXK2_VISION_CHUNK_SIZE"
-    )
-
+    add_chunk(parser, "1")
     parser.add_argument(
         "--audio", metavar="FILE", help="a recording to transcribe (WAV, MP3, FLAC; with ffmpeg, M4A, OGG and more)"
     )
@@ -68,7 +65,7 @@ def without_prompt(given: Sequence[str]) -> tuple[list[str], list[str]]:
 def chunks(given: Sequence[str], size: int | None) -> tuple[Chunk, ...]:
     """All images in their order, each of them checked, and those of a chunk together. Raises UsageError, MediaRefused."""
     paths = [path for word in given for path in _expanded(word)]
-    size = size or settings.images_at_once()
+    size = images_per_chunk(size) or 1
     count = -(-len(paths) // size)
     found = tuple(Chunk(at + 1, count, at * size + 1, tuple(paths[at * size : (at + 1) * size])) for at in range(count))
     for chunk in found:

@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 from mlxk import engines, settings
-from mlxk.commands.options import number, whole
+from mlxk.commands.options import add_chunk, images_per_chunk, number, whole
 from mlxk.compatibility import MlxLm
 from mlxk.errors import UsageError
 from mlxk.library import Library, Model
@@ -20,7 +20,6 @@ from mlxk.output import Result, exit_code, notice, show_result
 from mlxk.server import logs
 from mlxk.server.app import Policy, make_app
 from mlxk.server.lifecycle import Server, bind
-from mlxk.server.requests import MOST_AT_ONCE
 from mlxk.server.worker import Limits, Worker
 
 _LIMITS = Limits()
@@ -35,7 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--api-key", metavar="KEY", help="what clients must send as a bearer token; better in MLXK2_API_KEY")
     add("--allow-origin", action="append", default=[], metavar="URL", help="a web page that may read answers; repeatable")
     add("--max-tokens", type=whole(1), metavar="N", help="for requests that set no bound of their own")
-    add("--chunk", type=whole(1, MOST_AT_ONCE), metavar="N", help="images of a message that are shown at once; default: all")
+    add_chunk(parser, "all of a message")
     together, waiting = _LIMITS.together, _LIMITS.waiting
     add("--concurrency", type=whole(1, 64), default=together, metavar="N", help="answers made together; default %(default)s")
     add("--queue", type=whole(1, 512), default=waiting, metavar="N", help="requests that may wait; default %(default)s")
@@ -48,6 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def execute(arguments: argparse.Namespace) -> int:
+    at_once = images_per_chunk(arguments.chunk)
     loopback = _is_loopback(arguments.host)
     if not loopback and not arguments.api_key:
         raise UsageError(f"{arguments.host} can be reached by others. Add --api-key, or stay on 127.0.0.1.")
@@ -61,7 +61,7 @@ def execute(arguments: argparse.Namespace) -> int:
         arguments.api_key,
         arguments.max_tokens,
         allowed_origins=tuple(arguments.allow_origin),
-        images_at_once=arguments.chunk,
+        images_at_once=at_once,
     )
     app = make_app(library, worker, policy, model.snapshot if model is not None and not model.snapshot.cached else None)
     server = Server(app, bind(arguments.host, arguments.port), limits.waiting + limits.together, authorized=policy.authorized)

@@ -11,12 +11,12 @@ from typing import Any, NoReturn
 from mlxk.chat import Message, Role
 from mlxk.engines import Generation, Sampling
 from mlxk.errors import MediaRefused, RequestError
+from mlxk.images import MAX_PER_CHUNK
 from mlxk.server import conversations, media, tools
 
 _DEFAULT = Sampling()
 _MARKS = (b"[", b"{", b",")  # there is one before each value but the first; base64 has none
 _MOST_MARKS = 1_000_000  # values of some 50 bytes each, and all of them are made before anybody else has a turn
-MOST_AT_ONCE = 5  # images, where they are shown in chunks
 _MOST_STOPS = 4  # as OpenAI's API has it
 _MOST_MEDIA = 500  # in a whole conversation
 _MOST_PROMPTS = 32  # in one request; each of them waits in the queue as a request of its own does
@@ -97,7 +97,7 @@ def parse_chat(body: bytes, default_max_tokens: int | None = None, images_at_onc
     wanted, top = fields.flag("logprobs"), fields.whole("top_logprobs", 0, _MOST_LOGPROBS)
     if top is not None and not wanted:
         _refuse("top_logprobs", "top_logprobs goes with logprobs: true.")
-    at_once = fields.whole("chunk", 1, MOST_AT_ONCE) or images_at_once
+    at_once = fields.whole("chunk", 1, MAX_PER_CHUNK) or images_at_once
     posed = conversations.pose(_messages(fields.get("messages")), at_once)
     asked = _asked(fields, posed.prompts, default_max_tokens, (top or 0) if wanted else None)
     if asked.generations[0].needs != "text" or posed.recording is not None:

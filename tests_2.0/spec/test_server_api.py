@@ -367,7 +367,8 @@ def test_every_option_and_variable_of_the_documentation_is_one_of_the_command():
     parser, _ = arguments.parser_of("serve")
     options = {option for action in parser._actions for option in action.option_strings}
     variables = dict.fromkeys(re.findall(r"MLXK2_\w+", DOCUMENT), "7")
-    code = "import json; from mlxk import settings; print(json.dumps(settings.server_defaults()))"
+    all_of_them = "settings.server_defaults() | {'chunk': settings.images_per_chunk()}"
+    code = f"import json; from mlxk import settings; print(json.dumps({all_of_them}))"
     environment = {**os.environ, **variables}
     honoured = json.loads(subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, check=True).stdout)
 

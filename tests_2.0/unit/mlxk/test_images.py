@@ -9,7 +9,7 @@ from fractions import Fraction
 import pytest
 from PIL import Image
 
-from mlxk import exif, images
+from mlxk import cli, exif, images
 from mlxk.commands import media
 from mlxk.errors import MediaRefused, UsageError
 from mlxk.images import parse
@@ -181,3 +181,16 @@ def test_the_images_of_a_chunk_are_bounded_together_before_any_model_is_loaded(t
 def test_a_file_that_is_not_there_is_named():
     with pytest.raises(UsageError, match=r"There is no image nowhere\.png"):
         media.chunks(["nowhere.png"], None)
+
+
+@pytest.mark.parametrize("command", ["run org/none --image a.png", "serve --model org/none"])
+@pytest.mark.parametrize(("word", "code"), [("0", 2), ("6", 2), ("many", 2), ("9" * 5000, 2), ("1", 3), ("5", 3), ("", 3)])
+def test_a_variable_of_images_at_once_that_is_none_is_named(tmp_path, monkeypatch, capsys, command, word, code):
+    (tmp_path / "a.png").write_bytes(encoded())
+    (tmp_path / "hub").mkdir()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HF_HOME", str(tmp_path))
+    monkeypatch.setenv("MLXK2_VISION_CHUNK_SIZE", word)
+
+    assert cli.main(command.split()) == code
+    assert ("MLXK2_VISION_CHUNK_SIZE" in capsys.readouterr().err) == (code == 2)
