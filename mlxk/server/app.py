@@ -22,7 +22,7 @@ from mlxk.engines import Generation
 from mlxk.errors import MlxkError, ModelNotFound, RequestError
 from mlxk.library import Library, Model
 from mlxk.server import answers as answering
-from mlxk.server import forms, metrics, replies, transcriptions
+from mlxk.server import forms, metrics, replies, transcriptions, transcripts
 from mlxk.server.answers import Client, CompletionStream, EventStream, TranscriptStream
 from mlxk.server.replies import ChatShape, TextShape
 from mlxk.server.requests import Asked, parse_chat, parse_completion
@@ -157,7 +157,7 @@ class _Service:
         if answers is None:
             return HTTPResponse(status=499)
         self._metrics.finished(answers)
-        body, content_type = transcriptions.answer(answers[0], asked)
+        body, content_type = transcripts.answer(answers[0], asked)
         return HTTPResponse(body, 200, {"Content-Type": content_type})
 
     def _answer(self, asked: Asked, form: type[ChatShape | TextShape]) -> HTTPResponse | EventStream:
