@@ -108,7 +108,7 @@ def _run(arguments: argparse.Namespace) -> int:
         changed=_changes(planned, arguments, base),
         releases=compared or None,
     )
-    with progress.watching(history.read(found.root.parent).seconds, machine.observe().beside) as watch:
+    with progress.watching(history.read(found.root.parent).seconds, machine.observe().at_once) as watch:
         runner.run(job, watch)
     return 0
 

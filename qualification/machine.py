@@ -30,7 +30,7 @@ class Machine:
     swap_used_bytes: int
 
     @property
-    def beside(self) -> int:
+    def at_once(self) -> int:
         """How many cells may run beside each other: one more than there are cores, for a third of its time a cell waits."""
         return self.cores + 1
 

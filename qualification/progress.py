@@ -33,26 +33,26 @@ class Watch(Protocol):
 
 
 def seconds_left(
-    waiting: Sequence[Cell], running: Mapping[str, float], seconds: Mapping[str, float], beside: int
+    waiting: Sequence[Cell], running: Mapping[str, float], seconds: Mapping[str, float], at_once: int
 ) -> float | None:
     """How long the rest takes; None where no cell of it, nor one of the same group, ever ran.
 
-    ``running`` gives how long each cell that has begun has run already. So many cells that may run ``beside`` others do.
+    ``running`` gives how long each cell that has begun has run already. So many of those that run beside others do ``at_once``.
     """
     rest = 0.0
     known = False
     for cell in waiting:
         took = Debt.of("", [cell], seconds).seconds
         known = known or took > 0
-        rest += max(0.0, took - running.get(cell.id, 0.0)) / (beside if cell.beside else 1)
+        rest += max(0.0, took - running.get(cell.id, 0.0)) / (at_once if cell.beside else 1)
     return rest if known else None
 
 
 class Lines:
     """One line when a cell begins, and one when it ends; with what is left where that is known."""
 
-    def __init__(self, seconds: Mapping[str, float], beside: int) -> None:
-        self._seconds, self._beside = seconds, beside
+    def __init__(self, seconds: Mapping[str, float], at_once: int) -> None:
+        self._seconds, self._at_once = seconds, at_once
         self._lock = threading.Lock()
         self._waiting: dict[str, Cell] = {}
         self._since: dict[str, float] = {}
@@ -77,7 +77,7 @@ class Lines:
         """``3 of 17, about 4 min 05 s left``."""
         now = time.monotonic()
         running = {cell: now - since for cell, since in self._since.items()}
-        left = seconds_left(list(self._waiting.values()), running, self._seconds, self._beside)
+        left = seconds_left(list(self._waiting.values()), running, self._seconds, self._at_once)
         done = f"{self._total - len(self._waiting)} of {self._total}"
         return done if left is None or not self._waiting else f"{done}, about {format_seconds(left)} left"
 
@@ -88,8 +88,8 @@ class Lines:
 class OnTerminal(Lines):
     """The same lines above a table of what runs now and what comes next."""
 
-    def __init__(self, seconds: Mapping[str, float], beside: int, console: Console) -> None:
-        super().__init__(seconds, beside)
+    def __init__(self, seconds: Mapping[str, float], at_once: int, console: Console) -> None:
+        super().__init__(seconds, at_once)
         self._console = console
 
     def table(self) -> Table:
@@ -119,15 +119,15 @@ class OnTerminal(Lines):
 
 
 @contextmanager
-def watching(seconds: Mapping[str, float], beside: int) -> Iterator[Watch]:
+def watching(seconds: Mapping[str, float], at_once: int) -> Iterator[Watch]:
     """Lines, or the table where a person sits at a terminal that can show one; ``seconds`` is what cells took before."""
     if not sys.stdout.isatty():
-        yield Lines(seconds, beside)
+        yield Lines(seconds, at_once)
         return
     from rich.console import Console  # noqa: PLC0415 - only where there is a terminal
     from rich.live import Live  # noqa: PLC0415
 
     console = Console()
-    shown = OnTerminal(seconds, beside, console)
+    shown = OnTerminal(seconds, at_once, console)
     with Live(get_renderable=shown.table, console=console, refresh_per_second=2, transient=True):
         yield shown

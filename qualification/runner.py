@@ -124,7 +124,7 @@ class _Accountant:
 
     def account_beside(self, cells: Sequence[Cell]) -> None:
         """As many at a time as the machine bears; the first that cannot be accounted for stops them all."""
-        with ThreadPoolExecutor(max_workers=machine.observe().beside) as pool:
+        with ThreadPoolExecutor(max_workers=machine.observe().at_once) as pool:
             try:
                 for accounted in waiting.as_ended([pool.submit(self.account, cell) for cell in cells]):
                     accounted.result()
