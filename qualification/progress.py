@@ -37,7 +37,7 @@ def seconds_left(
 ) -> float | None:
     """How long the rest takes; None where no cell of it, nor one of the same group, ever ran.
 
-    ``running`` gives how long each cell that has begun has run already. So many of those that run beside others do ``at_once``.
+    ``running`` gives how long each cell that has begun has run already. ``at_once`` is how many run beside each other.
     """
     rest = 0.0
     known = False
