@@ -25,6 +25,8 @@ def _slow(load, share):
         found = load(*arguments, **options)
         kind = type(found[0])
         forward, owed = kind.__call__, 0.0
+        if forward.__name__ == "slower":
+            return found
 
         def slower(self, inputs, *arguments, **options):
             nonlocal owed

@@ -85,11 +85,21 @@ def make(order: Order) -> Attempt:
     """Prepares the cell's private directories, runs its tests under supervision, and names the outcome."""
     with _scratch() as scratch:
         try:
-            process = _Process(order, scratch)
-            process.prepare()
-            return _together(_WAYS[order.cell.process](process))
-        except (EnvironmentUnfitError, BundleError) as error:
+            return _made(order, scratch)
+        except BundleError as error:
             return Attempt(Judged("harness_error", str(error)))
+
+
+def _made(order: Order, scratch: Path) -> Attempt:
+    """One of several processes that cannot be had does not undo what the others have recorded."""
+    before = records.end(order.tests)
+    try:
+        process = _Process(order, scratch)
+        process.prepare()
+        return _together(_WAYS[order.cell.process](process))
+    except EnvironmentUnfitError as error:
+        written = records.written_since(order.tests, before, order.cell.id)
+        return Attempt(Judged("harness_error", str(error)), tests=tuple(line for _, line in written))
 
 
 def _together(parts: Sequence[Attempt]) -> Attempt:

@@ -14,16 +14,20 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Sequence
-from types import TracebackType
+from io import FileIO
 
 from qualification.errors import EnvironmentUnfitError
 
+_START_S = 60.0
+"""How long the server may take to import what its children need, on a machine that does much else."""
+
 _ANSWER_S = 10.0
-"""How long the server may take to start and to fork; then something has stopped it."""
+"""How long it may take to fork; then something has stopped it."""
 
 _END_S = 2.0
-"""How long it may take to collect its last children and end."""
+"""How long it may take to end when its client wants no more."""
 
 _LONGEST_TASK = 65536
 
@@ -31,31 +35,29 @@ _LONGEST_TASK = 65536
 class Forked:
     """A child, as its client sees it: ``returncode`` is None while it runs, and -9 where it ended without a word."""
 
-    def __init__(self, pid: int, life: int, end: int) -> None:
+    def __init__(self, pid: int, life: FileIO, end: FileIO) -> None:
         self.pid = pid
         self.returncode: int | None = None
-        self._life: int | None = life
+        self._life = life
         self._end = end
 
     def __enter__(self) -> Forked:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.abandon()
-        os.close(self._end)
+        self._life.close()
+        self._end.close()
 
     def wait(self, patience_s: float) -> bool:
         """Whether it has ended within so many seconds."""
         if self.returncode is None and select.select([self._end], [], [], patience_s)[0]:
-            said = b"".join(iter(lambda: os.read(self._end, 16), b""))
+            said = os.read(self._end.fileno(), 16)
             self.returncode = int(said) if said else -signal.SIGKILL
         return self.returncode is not None
 
     def abandon(self) -> None:
         """Lets it see at its stdin that nobody waits for it any more."""
-        if self._life is not None:
-            os.close(self._life)
-            self._life = None
+        self._life.close()
 
 
 class ForkServer:
@@ -65,6 +67,7 @@ class ForkServer:
         self._argv = argv
         self._lock = threading.Lock()
         self._running: tuple[subprocess.Popen[bytes], socket.socket] | None = None
+        self._ready = False
 
     def __enter__(self) -> ForkServer:
         """Started at once: it can import while its client has something else to do."""
@@ -72,46 +75,68 @@ class ForkServer:
             self._start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(self, *_: object) -> None:
         with self._lock:
             self._end(_END_S)
 
     def fork(self, task: str) -> Forked:
         """A child that does ``task``, which is one line; where something has killed or stopped the server, by another one.
 
-        Raises EnvironmentUnfitError where there is no other one either.
+        Raises EnvironmentUnfitError where there is no other one either, and ValueError for a task of more than 64 KiB.
         """
+        line = f"{task}\n".encode()
+        if len(line) > _LONGEST_TASK:
+            raise ValueError(f"a task has {len(line):,} bytes, and may have {_LONGEST_TASK:,}")
         with self._lock:
-            for _ in range(2):
-                try:
-                    return self._ask(task)
-                except (OSError, EOFError) as error:
-                    self._end(0.0)
-                    failure = error
-        raise EnvironmentUnfitError(f"no process could be forked for {task}: {failure}")
+            try:
+                return self._begun(line)
+            except _LostError:
+                pass
+            try:
+                return self._begun(line)
+            except _LostError as error:
+                raise EnvironmentUnfitError(f"no process could be forked for {task}: {error}") from error
 
-    def _ask(self, task: str) -> Forked:
-        server = self._running[1] if self._running else self._start()
-        theirs, life = os.pipe()
-        end, told = os.pipe()
-        try:
-            socket.send_fds(server, [f"{task}\n".encode()], [theirs, told])
-            return Forked(_number(server.recv(16)), life, end)
-        except BaseException:
-            os.close(life)
-            os.close(end)
-            raise
-        finally:
-            os.close(theirs)
-            os.close(told)
+    def _begun(self, line: bytes) -> Forked:
+        """With pipes of its own: a child of which we never heard has others, and never begins. Raises _LostError."""
+        with contextlib.ExitStack() as stack:
+            try:
+                (theirs, life), (end, told) = _pipe(stack), _pipe(stack)
+            except OSError as error:
+                raise _LostError(error.strerror) from error
+            try:
+                child = Forked(self._ask(line, theirs, told), life, end)
+            except (OSError, EOFError) as error:
+                self._end(0.0)
+                raise _LostError(str(error)) from error
+            except BaseException:
+                self._end(0.0)  # its answer is still to come, and would be taken for the next one
+                raise
+            with contextlib.suppress(BrokenPipeError):  # it was killed since
+                life.write(b"\n")
+            theirs.close()
+            told.close()
+            stack.pop_all()
+            return child
 
-    def _start(self) -> socket.socket:
+    def _ask(self, line: bytes, theirs: FileIO, told: FileIO) -> int:
+        _, server = self._running or self._start()
+        if not self._ready:
+            _received(server, _START_S)
+            self._ready = True
+        server.settimeout(_ANSWER_S)
+        socket.send_fds(server, [line], [theirs.fileno(), told.fileno()])
+        number = int(_received(server, _ANSWER_S))
+        if number < 0:
+            raise OSError(-number, os.strerror(-number))
+        return number
+
+    def _start(self) -> tuple[subprocess.Popen[bytes], socket.socket]:
         ours, theirs = socket.socketpair()
-        ours.settimeout(_ANSWER_S)
         with theirs:
             process = subprocess.Popen(self._argv, stdin=theirs.fileno(), stdout=subprocess.DEVNULL, start_new_session=True)
-        self._running = process, ours
-        return ours
+        self._running, self._ready = (process, ours), False
+        return self._running
 
     def _end(self, patience_s: float) -> None:
         if self._running is None:
@@ -123,45 +148,74 @@ class ForkServer:
             process.wait(patience_s)
         except subprocess.TimeoutExpired:
             process.kill()
-            process.wait()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(_END_S)
 
 
-def _number(answer: bytes) -> int:
+class _LostError(Exception):
+    """There is no child, or nobody knows its number."""
+
+
+def _pipe(stack: contextlib.ExitStack) -> tuple[FileIO, FileIO]:
+    read, write = os.pipe()
+    return stack.enter_context(FileIO(read, "rb")), stack.enter_context(FileIO(write, "wb"))
+
+
+def _received(server: socket.socket, patience_s: float) -> bytes:
+    server.settimeout(patience_s)
+    answer = server.recv(16)
     if not answer:
         raise EOFError("the fork server has ended")
-    return int(answer)
+    return answer
 
 
-def serve(work: Callable[[str], int]) -> int:
+def serve(work: Callable[[str], int], patience_s: float) -> int:
     """Forks for each task that comes over stdin a child that does ``work`` and exits with what it returns, until nobody asks.
 
-    Signals to end are heard and ignored: a child does what it must when its client is gone.
+    Signals to end are heard and ignored: a child does what it must when its client is gone, for which it has ``patience_s``.
     """
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda *_: None)  # and not SIG_IGN, which what a child starts would inherit
     client = socket.socket(fileno=sys.stdin.fileno())
-    while asked := _asked(client):
-        task, life, told = asked
-        _collect(os.WNOHANG)
-        child = os.fork()
-        if child == 0:
-            _be_child(work, task, life, told)
-        os.close(life)
-        os.close(told)
-        with contextlib.suppress(BrokenPipeError):
-            client.sendall(b"%d" % child)
-    _collect(0)
+    children: set[int] = set()
+    with contextlib.suppress(BrokenPipeError):
+        client.sendall(b"ready")
+        while asked := _asked(client):
+            task, life, told = asked
+            _collect(children)
+            client.sendall(b"%d" % _forked(work, task, life, told, children))
+            os.close(life)
+            os.close(told)
+    deadline = time.monotonic() + patience_s
+    while _collect(children) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    for child in children:  # something has stopped them
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(child, signal.SIGKILL)
     return 0
 
 
 def _asked(client: socket.socket) -> tuple[str, int, int] | None:
     content, descriptors, _, _ = socket.recv_fds(client, _LONGEST_TASK, 2)
-    if not content:
+    while content and not content.endswith(b"\n"):
+        more = client.recv(_LONGEST_TASK)
+        content = content + more if more else b""
+    if not content or len(descriptors) != 2:
         return None
-    while not content.endswith(b"\n"):
-        content += client.recv(_LONGEST_TASK)
     life, told = descriptors
     return content[:-1].decode(), life, told
+
+
+def _forked(work: Callable[[str], int], task: str, life: int, told: int, children: set[int]) -> int:
+    """The child's number, or less than zero the error that kept it from being."""
+    try:
+        child = os.fork()
+    except OSError as error:
+        return -(error.errno or 1)
+    if child == 0:
+        _be_child(work, task, life, told)
+    children.add(child)
+    return child
 
 
 def _be_child(work: Callable[[str], int], task: str, life: int, told: int) -> None:
@@ -172,16 +226,19 @@ def _be_child(work: Callable[[str], int], task: str, life: int, told: int) -> No
         for descriptor, standard in ((life, sys.stdin.fileno()), (told, sys.stdout.fileno())):
             os.dup2(descriptor, standard)
             os.close(descriptor)
-        code = work(task)
-        os.write(sys.stdout.fileno(), b"%d" % code)
+        if os.read(sys.stdin.fileno(), 1):  # else the client has not heard of us, or is gone
+            code = work(task)
+        with contextlib.suppress(BrokenPipeError):
+            os.write(sys.stdout.fileno(), b"%d" % code)
     except BaseException:  # noqa: BLE001 - said, and the end of the child all the same
         sys.excepthook(*sys.exc_info())
     finally:
         os._exit(code)
 
 
-def _collect(how: int) -> None:
-    """Children that have ended: until then nobody else gets their numbers."""
+def _collect(children: set[int]) -> bool:
+    """Takes away those that have ended; until then nobody else gets their numbers. Whether some are left."""
     with contextlib.suppress(ChildProcessError):
-        while os.waitpid(-1, how)[0]:
-            pass
+        while (ended := os.waitpid(-1, os.WNOHANG)[0]) != 0:
+            children.discard(ended)
+    return bool(children)

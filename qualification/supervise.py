@@ -120,7 +120,7 @@ def run(spec: Spec, spec_file: Path, abandoned: Callable[[], bool], forkserver: 
             guardian.wait(PATIENCE_S)
             raise
         finally:
-            if guardian.returncode != 0:
+            if guardian.returncode not in (0, 1):  # 1: its supervisor was killed, and it has cleaned up
                 _stop_by_force(guardian, spec.environment[TOKEN])
     result = Path(spec.result)
     if not result.exists():
@@ -130,15 +130,22 @@ def run(spec: Spec, spec_file: Path, abandoned: Callable[[], bool], forkserver: 
 
 
 def guard(spec_file: str) -> int:
-    """Forks the supervisor, and only waits: killed, the one leaves all that was below it to the other."""
+    """Forks the supervisor, and only waits: killed, the one leaves all that was below it to the other.
+
+    A supervisor that something has stopped, and that cannot clean up when the runner is gone, is killed.
+    """
     content = json.loads(Path(spec_file).read_text(encoding="utf-8"))
     spec = Spec(**{**content, "argv": tuple(content["argv"])})
     kinship.adopt_orphans()
+    lives, life = os.pipe()  # its other end closes when the supervisor has ended
     supervisor = os.fork()
     if supervisor == 0:
         with Path(os.devnull).open("wb") as nowhere:  # the runner sees by our stdout when the guardian has ended
             os.dup2(nowhere.fileno(), sys.stdout.fileno())
         os._exit(_report(spec))
+    os.close(life)
+    if lives not in select.select([sys.stdin, lives], [], [])[0] and not select.select([lives], [], [], PATIENCE_S)[0]:
+        os.kill(supervisor, signal.SIGKILL)
     _, status = os.waitpid(supervisor, 0)
     if status != 0:
         processes.sweep(spec.environment[TOKEN], below=True)
@@ -336,4 +343,4 @@ def _wait(process: subprocess.Popen[bytes], patience_s: float) -> bool:
 
 
 if __name__ == "__main__":
-    sys.exit(serve(guard))
+    sys.exit(serve(guard, 2 * PATIENCE_S))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import signal
-import threading
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -49,14 +49,13 @@ def run(arguments: argparse.Namespace) -> int:
     except (OSError, OverflowError) as error:
         said = error.strerror if isinstance(error, OSError) else error
         raise UsageError(f"127.0.0.1:{arguments.port} or {arguments.root} cannot be used: {said}") from error
-    stopped = threading.Event()
     try:
         _prepare(hub, arguments)
-        signal.signal(signal.SIGTERM, lambda number, frame: stopped.set())
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
         hub.start()
         print(f"{hub.url} serves {len(hub.store.names())} repositories of {arguments.root}; Ctrl-C stops it", flush=True)
-        while not stopped.wait(waiting.DEAF_S):
-            pass
+        while True:
+            time.sleep(waiting.DEAF_S)
     except KeyboardInterrupt:
         pass
     finally:

@@ -28,7 +28,7 @@ def verify(recipe: SpeechRecipe, sentences: Sequence[Sentence], snapshot: Path) 
     for phrase in (*(known.phrase for known in recipe.known_speech), ""):
         _check_heard(recipe, phrase, model)
     heard = {at: _heard(recipe, at, model) for at in {sentence.phrase for sentence in sentences}}
-    margin = min(_margin(sentence, heard[sentence.phrase], model) for sentence in sentences)
+    margin = min(_margin(sentence, window, model) for sentence in sentences for window in heard[sentence.phrase])
     if not margin >= recipe.training.required_margin:
         raise MintError(
             f"{recipe.model_id}: a token leads by {margin:.2f} only, and {recipe.training.required_margin:g} is required."
@@ -49,14 +49,19 @@ def _check_heard(recipe: SpeechRecipe, phrase: str, model: Any) -> None:
             raise MintError(f"{recipe.model_id}: hears {heard!r} where {phrase!r} is said.")
 
 
-def _heard(recipe: SpeechRecipe, phrase: int, model: Any) -> mx.array:
-    """What the encoder makes of the whole window, of shape (1, places, width); training computes a few places of it."""
+def _heard(recipe: SpeechRecipe, phrase: int, model: Any) -> tuple[mx.array, mx.array]:
+    """What the encoder makes of the whole window, of shape (1, places, width); training computes a few places of it.
+
+    Of the window that the recording ends in, and of one in which it goes on in silence.
+    """
     said = recipe.known_speech[phrase].phrase if phrase >= 0 else ""
     mel = log_mel_spectrogram(_samples(said), n_mels=recipe.mel_bins, padding=N_SAMPLES)
     sound = mel[: mel.shape[0] - 3000]
-    window = mx.pad(sound, [(0, 3000 - sound.shape[0]), (0, 0)])[None].astype(mx.float16)
-    found: mx.array = model.encoder(window)
-    return found
+    ended, going_on = (
+        model.encoder(mx.pad(sound, [(0, 3000 - sound.shape[0]), (0, 0)], constant_values=rest)[None].astype(mx.float16))
+        for rest in (mx.array(0.0), sound.min())
+    )
+    return ended, going_on
 
 
 def _margin(sentence: Sentence, heard: mx.array, model: Any) -> float:

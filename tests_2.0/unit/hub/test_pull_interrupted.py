@@ -101,8 +101,12 @@ def test_an_interrupt_that_wakes_nobody_is_heard(local_hub, person, model):
     """As one does that comes just as the main thread begins to wait for the others."""
     local_hub.store.import_folder(NAME, model)
     local_hub.fail(Fault("stall", "/cdn/*", at_byte=30_000))
-    threading.Timer(0.5, _thread.interrupt_main).start()
-    ended = person.run("pull", NAME, "--json")
+    interrupt = threading.Timer(0.5, _thread.interrupt_main)
+    interrupt.start()
+    try:
+        ended = person.run("pull", NAME, "--json")
+    finally:
+        interrupt.cancel()
 
     assert (ended.code, ended.error["type"]) == (130, "interrupted")
 

@@ -14,8 +14,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from qualification import attempt, forkserver, supervise
+from qualification import attempt, forkserver, records, supervise
 from qualification.attempt import Order
+from qualification.errors import EnvironmentUnfitError
 from qualification.plan import Cell
 from qualification.portfolio import Model
 from qualification.processes import TOKEN
@@ -151,7 +152,7 @@ def test_what_forks_supervisors_may_be_killed_or_stopped_and_the_last_of_it_ends
         result = supervise.run(given, Path(given.scratch, "spec.json"), lambda: False, forks)
 
         assert (result.how, result.returncode) == ("exited", 0)
-        assert [process.pid != first.pid for process in _living(tmp_path)] == [True]
+        _until(lambda: [process.pid != first.pid for process in _living(tmp_path)] == [True])
 
     assert _living(tmp_path) == []
 
@@ -161,7 +162,57 @@ def test_a_cell_that_kills_or_stops_what_forked_its_supervisor_is_supervised_all
     harm = f"import psutil\nos.kill(psutil.Process(os.getppid()).parents()[1].pid, {int(number)})\ntime.sleep(600)\n"
 
     assert run(spec(CHILD_OF_ITS_OWN_SESSION + harm, timeout_s=2.0)).how == "timeout"
+    _until(lambda: _living(tmp_path) == [])  # the guardian may say that it ends, and do so
+
+
+def test_a_task_whose_answer_was_lost_is_not_done_twice(tmp_path, monkeypatch):
+    """The server forks, and is stopped before it can say so: its client takes another one, and the first child does nothing."""
+    monkeypatch.setattr(forkserver, "_ANSWER_S", 0.5)
+    done = tmp_path / "done"
+    first = tmp_path / "first"
+    code = f"""
+import os, pathlib, signal, sys
+from qualification import forkserver
+
+def work(task):
+    with open(task, "a") as file:
+        print(os.getpid(), file=file)
+    return 0
+
+def fork():
+    child = os_fork()
+    if child and not os.path.exists({str(first)!r}):
+        pathlib.Path({str(first)!r}).touch()
+        os.kill(os.getpid(), signal.SIGSTOP)
+    return child
+
+os_fork, os.fork = os.fork, fork
+sys.exit(forkserver.serve(work, 5.0))
+"""
+    with forkserver.ForkServer([sys.executable, "-c", code, str(tmp_path)]) as forks, forks.fork(str(done)) as child:
+        assert child.wait(10)
+
+    assert first.exists()
+    assert done.read_text().split() == [str(child.pid)]
     assert _living(tmp_path) == []
+
+
+def test_a_supervisor_that_is_stopped_does_not_outlive_its_runner(spec, tmp_path, monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path / "quick"), *sys.path]))
+    (tmp_path / "quick").mkdir()
+    (tmp_path / "quick/sitecustomize.py").write_text("from qualification import supervise\nsupervise.PATIENCE_S = 0.5\n")
+    given = spec(CHILD_OF_ITS_OWN_SESSION + HOLD_THE_GIL)
+    (tmp_path / "given.json").write_text(json.dumps(asdict(given)))
+    started = subprocess.Popen([sys.executable, "-c", RUNNER, str(tmp_path / "given.json")])
+    _until((tmp_path / "under_way").exists)
+    (forks,) = psutil.Process(started.pid).children()
+    (guardian,) = forks.children()
+    (supervisor,) = guardian.children()
+    supervisor.suspend()
+    started.kill()
+    started.wait()
+
+    _until(lambda: not _living(tmp_path))
 
 
 @linux
@@ -225,6 +276,43 @@ def order(tmp_path):
         log=tmp_path / "log",
         abandoned=lambda: False,
     )
+
+
+def test_a_process_that_cannot_be_had_does_not_undo_what_was_recorded_before_it(order, tmp_path, monkeypatch):
+    cell = replace(order.cell, process="separate", model=None)
+    record = {
+        "test": "a.py::test_a",
+        "outcome": "passed",
+        "run": "a-run",
+        "cell": cell.id,
+        "attempt": 1,
+        "test_start_ts": 1.0,
+        "test_end_ts": 1.1,
+    }
+    timed = {
+        "timestamp": "2026-01-01T00:00:00.000Z",
+        "mlx_knife_version": "1.0.0",
+        "duration": 0.1,
+        "test_start_ts": 1.0,
+        "test_end_ts": 1.1,
+    }
+    calls = iter(["collect", "first"])
+
+    def supervised(spec, *_):
+        match next(calls, "none left"):
+            case "collect":
+                Path(spec.progress).write_text(json.dumps({"collected": ["a.py::test_a", "a.py::test_b"]}) + "\n")
+            case "first":
+                records.append(order.tests, records.compose({**record, **timed}, ()))
+            case _:
+                raise EnvironmentUnfitError("no process could be forked")
+        return supervise.Result(0, "exited")
+
+    monkeypatch.setattr(supervise, "run", supervised)
+    made = attempt.make(replace(order, cell=cell))
+
+    assert (made.judged.outcome, made.judged.reason) == ("harness_error", "no process could be forked")
+    assert b"".join(made.tests) == order.tests.read_bytes() != b""
 
 
 def test_minting_has_a_time_of_its_own(order, tmp_path, monkeypatch):
