@@ -69,6 +69,20 @@ print(supervise.run(spec, Path(spec.scratch, "spec.json"), lambda: False).how)
 """
 
 
+IMPATIENT = """
+import sys
+from qualification import forkserver, supervise
+code = '''
+import sys
+from qualification import forkserver, supervise
+supervise.PATIENCE_S = 0.5
+sys.exit(forkserver.serve(supervise.guard, 5.0))
+'''
+supervise.supervisors = lambda name: forkserver.ForkServer([sys.executable, "-c", code, name])
+"""
+"""Before ``RUNNER``: with supervisors that are waited for only half a second."""
+
+
 @pytest.fixture
 def spec(tmp_path):
     """``spec("…")`` supervises Python code that gets the test's directory as its argument."""
@@ -144,7 +158,7 @@ def test_a_supervisor_that_its_own_cell_stops_is_not_waited_for_without_end(spec
 def test_what_forks_supervisors_may_be_killed_or_stopped_and_the_last_of_it_ends_with_the_run(
     spec, tmp_path, number, monkeypatch
 ):
-    monkeypatch.setattr(forkserver, "_ANSWER_S", 2.0)
+    monkeypatch.setattr(forkserver, "_START_S", 2.0)
     with supervise.supervisors(str(tmp_path)) as forks:
         (first,) = _living(tmp_path)
         first.send_signal(number)
@@ -197,13 +211,10 @@ sys.exit(forkserver.serve(work, 5.0))
     assert _living(tmp_path) == []
 
 
-def test_a_supervisor_that_is_stopped_does_not_outlive_its_runner(spec, tmp_path, monkeypatch):
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path / "quick"), *sys.path]))
-    (tmp_path / "quick").mkdir()
-    (tmp_path / "quick/sitecustomize.py").write_text("from qualification import supervise\nsupervise.PATIENCE_S = 0.5\n")
+def test_a_supervisor_that_is_stopped_does_not_outlive_its_runner(spec, tmp_path):
     given = spec(CHILD_OF_ITS_OWN_SESSION + HOLD_THE_GIL)
     (tmp_path / "given.json").write_text(json.dumps(asdict(given)))
-    started = subprocess.Popen([sys.executable, "-c", RUNNER, str(tmp_path / "given.json")])
+    started = subprocess.Popen([sys.executable, "-c", IMPATIENT + RUNNER, str(tmp_path / "given.json")])
     _until((tmp_path / "under_way").exists)
     (forks,) = psutil.Process(started.pid).children()
     (guardian,) = forks.children()
