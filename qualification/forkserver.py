@@ -178,7 +178,7 @@ def serve(work: Callable[[str], int], patience_s: float) -> int:
         signal.signal(number, lambda *_: None)  # and not SIG_IGN, which what a child starts would inherit
     client = socket.socket(fileno=sys.stdin.fileno())
     children: set[int] = set()
-    with contextlib.suppress(BrokenPipeError):
+    with contextlib.suppress(ConnectionError):
         client.sendall(b"ready")
         while asked := _asked(client):
             task, life, told = asked
