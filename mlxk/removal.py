@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import shutil
+import stat
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
@@ -123,7 +124,15 @@ def _blobs(repository: Path, snapshot: Path) -> set[Path]:
 
 def _size(files: Iterable[Path]) -> int:
     """Of what is kept in them: a link keeps nothing."""
-    return sum(file.lstat().st_size for file in files if not file.is_symlink())
+    return sum(_bytes_of(file) for file in files)
+
+
+def _bytes_of(file: Path) -> int:
+    try:
+        found = file.lstat()
+    except FileNotFoundError:  # a download that is under way has given it another name since
+        return 0
+    return 0 if stat.S_ISLNK(found.st_mode) else found.st_size
 
 
 def _files(folder: Path) -> Iterator[Path]:

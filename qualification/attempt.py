@@ -83,6 +83,8 @@ class Attempt:
 
 def make(order: Order) -> Attempt:
     """Prepares the cell's private directories, runs its tests under supervision, and names the outcome."""
+    if order.supervisors:
+        order.supervisors.prepare()  # a runner that is killed while it waits leaves no scratch
     with _scratch() as scratch:
         try:
             return _made(order, scratch)

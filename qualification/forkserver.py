@@ -31,6 +31,9 @@ _END_S = 2.0
 
 _LONGEST_TASK = 65536
 
+_BEGIN, _NEVER_MIND = b"+", b"-"
+"""What a child is told first; a client that is gone tells it nothing."""
+
 
 class Forked:
     """A child, as its client sees it: ``returncode`` is None while it runs, and -9 where it ended without a word."""
@@ -79,6 +82,11 @@ class ForkServer:
         with self._lock:
             self._end(_END_S)
 
+    def prepare(self) -> None:
+        """Waits until it could fork at once; what keeps it from that is said by the next ``fork``."""
+        with self._lock, contextlib.suppress(OSError, EOFError):
+            self._server()
+
     def fork(self, task: str) -> Forked:
         """A child that does ``task``, which is one line; where something has killed or stopped the server, by another one.
 
@@ -106,30 +114,33 @@ class ForkServer:
                 raise _LostError(error.strerror) from error
             try:
                 child = Forked(self._ask(line, theirs, told), life, end)
-            except (OSError, EOFError) as error:
-                self._end(0.0)
-                raise _LostError(str(error)) from error
-            except BaseException:
-                self._end(0.0)  # its answer is still to come, and would be taken for the next one
+            except BaseException as error:
+                self._end(0.0)  # its answer may still come, and would be taken for the next one
+                _say(life, _NEVER_MIND)
+                if isinstance(error, (OSError, EOFError)):
+                    raise _LostError(str(error)) from error
                 raise
-            with contextlib.suppress(BrokenPipeError):  # it was killed since
-                life.write(b"\n")
+            _say(life, _BEGIN)
             theirs.close()
             told.close()
             stack.pop_all()
             return child
 
     def _ask(self, line: bytes, theirs: FileIO, told: FileIO) -> int:
-        _, server = self._running or self._start()
-        if not self._ready:
-            _received(server, _START_S)
-            self._ready = True
+        server = self._server()
         server.settimeout(_ANSWER_S)
         socket.send_fds(server, [line], [theirs.fileno(), told.fileno()])
         number = int(_received(server, _ANSWER_S))
         if number < 0:
             raise OSError(-number, os.strerror(-number))
         return number
+
+    def _server(self) -> socket.socket:
+        _, server = self._running or self._start()
+        if not self._ready:
+            _received(server, _START_S)
+            self._ready = True
+        return server
 
     def _start(self) -> tuple[subprocess.Popen[bytes], socket.socket]:
         ours, theirs = socket.socketpair()
@@ -161,6 +172,11 @@ def _pipe(stack: contextlib.ExitStack) -> tuple[FileIO, FileIO]:
     return stack.enter_context(FileIO(read, "rb")), stack.enter_context(FileIO(write, "wb"))
 
 
+def _say(life: FileIO, word: bytes) -> None:
+    with contextlib.suppress(BrokenPipeError):  # it was killed since, or never was
+        life.write(word)
+
+
 def _received(server: socket.socket, patience_s: float) -> bytes:
     server.settimeout(patience_s)
     answer = server.recv(16)
@@ -169,9 +185,10 @@ def _received(server: socket.socket, patience_s: float) -> bytes:
     return answer
 
 
-def serve(work: Callable[[str], int], patience_s: float) -> int:
+def serve(work: Callable[[str], int], forsake: Callable[[str], None], patience_s: float) -> int:
     """Forks for each task that comes over stdin a child that does ``work`` and exits with what it returns, until nobody asks.
 
+    It does ``forsake`` instead where its client was gone before it could begin.
     Signals to end are heard and ignored: a child does what it must when its client is gone, for which it has ``patience_s``.
     """
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
@@ -181,9 +198,9 @@ def serve(work: Callable[[str], int], patience_s: float) -> int:
     with contextlib.suppress(ConnectionError):
         client.sendall(b"ready")
         while asked := _asked(client):
-            task, life, told = asked
+            _, life, told = asked
             _collect(children)
-            client.sendall(b"%d" % _forked(work, task, life, told, children))
+            client.sendall(b"%d" % _forked(work, forsake, asked, children))
             os.close(life)
             os.close(told)
     deadline = time.monotonic() + patience_s
@@ -206,19 +223,19 @@ def _asked(client: socket.socket) -> tuple[str, int, int] | None:
     return content[:-1].decode(), life, told
 
 
-def _forked(work: Callable[[str], int], task: str, life: int, told: int, children: set[int]) -> int:
+def _forked(work: Callable[[str], int], forsake: Callable[[str], None], asked: tuple[str, int, int], children: set[int]) -> int:
     """The child's number, or less than zero the error that kept it from being."""
     try:
         child = os.fork()
     except OSError as error:
         return -(error.errno or 1)
     if child == 0:
-        _be_child(work, task, life, told)
+        _be_child(work, forsake, *asked)
     children.add(child)
     return child
 
 
-def _be_child(work: Callable[[str], int], task: str, life: int, told: int) -> None:
+def _be_child(work: Callable[[str], int], forsake: Callable[[str], None], task: str, life: int, told: int) -> None:
     """Does not return. Nothing of the interpreter is cleaned up: that takes as long as all the rest of a child's end."""
     code = 1
     try:
@@ -226,8 +243,11 @@ def _be_child(work: Callable[[str], int], task: str, life: int, told: int) -> No
         for descriptor, standard in ((life, sys.stdin.fileno()), (told, sys.stdout.fileno())):
             os.dup2(descriptor, standard)
             os.close(descriptor)
-        if os.read(sys.stdin.fileno(), 1):  # else the client has not heard of us, or is gone
-            code = work(task)
+        match os.read(sys.stdin.fileno(), 1):
+            case b"+":
+                code = work(task)
+            case b"":
+                forsake(task)
         with contextlib.suppress(BrokenPipeError):
             os.write(sys.stdout.fileno(), b"%d" % code)
     except BaseException:  # noqa: BLE001 - said, and the end of the child all the same

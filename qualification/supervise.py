@@ -129,13 +129,17 @@ def run(spec: Spec, spec_file: Path, abandoned: Callable[[], bool], forkserver: 
     return Result(**{**content, "survivors": tuple(content["survivors"])})
 
 
+def forsake(spec_file: str) -> None:
+    """The runner was gone before the cell could begin, and has left its scratch."""
+    discard(Path(_read(spec_file).scratch))
+
+
 def guard(spec_file: str) -> int:
     """Forks the supervisor, and only waits: killed, the one leaves all that was below it to the other.
 
     A supervisor that something has stopped, and that cannot clean up when the runner is gone, is killed.
     """
-    content = json.loads(Path(spec_file).read_text(encoding="utf-8"))
-    spec = Spec(**{**content, "argv": tuple(content["argv"])})
+    spec = _read(spec_file)
     kinship.adopt_orphans()
     lives, life = os.pipe()  # its other end closes when the supervisor has ended
     supervisor = os.fork()
@@ -153,6 +157,11 @@ def guard(spec_file: str) -> int:
         if select.select([sys.stdin], [], [], 0)[0]:  # the runner writes nothing: its end is closed
             discard(Path(spec.scratch))
     return min(status, 1)
+
+
+def _read(spec_file: str) -> Spec:
+    content = json.loads(Path(spec_file).read_text(encoding="utf-8"))
+    return Spec(**{**content, "argv": tuple(content["argv"])})
 
 
 def discard(scratch: Path) -> None:
@@ -343,4 +352,4 @@ def _wait(process: subprocess.Popen[bytes], patience_s: float) -> bool:
 
 
 if __name__ == "__main__":
-    sys.exit(serve(guard, 2 * PATIENCE_S))
+    sys.exit(serve(guard, forsake, 2 * PATIENCE_S))

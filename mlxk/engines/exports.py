@@ -1,6 +1,6 @@
 """Remembers which names the code of transformers holds, as Python remembers bytecode: in its cache, until a file changes.
 
-Whenever it is imported, transformers reads the 2,500 files of its models, 45 MB, and twice, to learn which names are in them: once
+Whenever it is imported, transformers reads the 2,500 files of its models, 45 MB, and twice, to learn what names are in them. Once
 is a quarter of the processor time that ``mlxk run`` takes with a tiny model. To see that no file has changed takes a tenth of
 that. Measured with 5.23.
 """

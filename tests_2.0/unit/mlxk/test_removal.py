@@ -305,3 +305,20 @@ def test_a_folder_of_ones_own_is_not_for_rm(cache, tmp_path):
     done = mlxk(cache, str(tmp_path), "--force", "--json")
 
     assert (done.returncode, json.loads(done.stdout)["error"]["type"]) == (4, "workspace_model")
+
+
+def test_a_file_that_a_download_renames_meanwhile_is_not_counted(cache, monkeypatch):
+    partial = cache.hub / "models--org--m/blobs/whole.incomplete"
+    before = removal.plan(cache.hub, "org/m").freed_bytes
+    partial.write_bytes(bytes(1000))
+    files = removal._files
+
+    def meanwhile(folder):
+        for file in [*files(folder)]:
+            if file == partial:
+                file.rename(file.with_name("whole"))
+            yield file
+
+    monkeypatch.setattr(removal, "_files", meanwhile)
+
+    assert removal.plan(cache.hub, "org/m").freed_bytes == before

@@ -76,7 +76,7 @@ code = '''
 import sys
 from qualification import forkserver, supervise
 supervise.PATIENCE_S = 0.5
-sys.exit(forkserver.serve(supervise.guard, 5.0))
+sys.exit(forkserver.serve(supervise.guard, supervise.forsake, 5.0))
 '''
 supervise.supervisors = lambda name: forkserver.ForkServer([sys.executable, "-c", code, name])
 """
@@ -201,7 +201,7 @@ def fork():
     return child
 
 os_fork, os.fork = os.fork, fork
-sys.exit(forkserver.serve(work, 5.0))
+sys.exit(forkserver.serve(work, print, 5.0))
 """
     with forkserver.ForkServer([sys.executable, "-c", code, str(tmp_path)]) as forks, forks.fork(str(done)) as child:
         assert child.wait(10)
@@ -224,6 +224,18 @@ def test_a_supervisor_that_is_stopped_does_not_outlive_its_runner(spec, tmp_path
     started.wait()
 
     _until(lambda: not _living(tmp_path))
+
+
+def test_a_runner_that_is_killed_before_its_supervisor_begins_leaves_no_scratch(spec, tmp_path):
+    given = spec("pass")
+    Path(given.scratch, "spec.json").write_text(json.dumps(asdict(given)))
+    forks = supervise.supervisors(str(tmp_path))
+    with forks, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(forkserver, "_say", lambda life, word: None)
+        forks.fork(f"{given.scratch}/spec.json").abandon()
+        _until(lambda: not Path(given.scratch).exists())
+
+    assert not Path(given.log).exists()
 
 
 @linux
