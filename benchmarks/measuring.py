@@ -12,6 +12,9 @@ from typing import TypeVar
 
 Figure = TypeVar("Figure")
 
+_FOUND = dict(os.environ)
+"""A row that uses the engine in this process sets variables that are no command's affair, such as that the Hub is not asked."""
+
 LIMIT_S = 300
 """No command of a benchmark takes longer than this; one that does has failed."""
 
@@ -54,5 +57,5 @@ def cpu_of(argv: Sequence[str | Path], **environment: str) -> float:
 
 def run(argv: Sequence[str | Path], **environment: str) -> None:
     subprocess.run(
-        argv, env={**os.environ, **environment}, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, check=True, timeout=LIMIT_S
+        argv, env={**_FOUND, **environment}, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, check=True, timeout=LIMIT_S
     )
