@@ -59,7 +59,7 @@ def _quantize(source: Model, folder: Path, arguments: argparse.Namespace) -> str
 
         try:
             quantize(source.snapshot.path, folder, modality, arguments.quantize, arguments.q_group_size)
-        except Exception as error:
+        except Exception as error:  # what the libraries raise has no common class; each is told as what failed
             raise convert.failed(error, folder) from error
     made = convert.check_smaller(source, folder, arguments.q_group_size)
     sizes = f"{views.size(made)} of weights instead of {views.size(source.weights_bytes)}"
