@@ -16,7 +16,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote
 
-from mlxk import settings
+from mlxk import output, settings
 from mlxk.errors import (
     AccessDenied,
     DependencyMissing,
@@ -176,7 +176,8 @@ class Hub:
 
     def commit(self, name: str, change: Change) -> tuple[str, str]:
         """Make one commit; its hash, and where it is to be seen. Raises UploadFailed."""
-        from huggingface_hub import CommitOperationAdd, CommitOperationDelete  # noqa: PLC0415
+        with output.unheard():
+            from huggingface_hub import CommitOperationAdd, CommitOperationDelete  # noqa: PLC0415
 
         def make() -> Any:
             operations: list[Any] = [CommitOperationAdd(path_in_repo=path, path_or_fileobj=file) for path, file in change.put]
@@ -206,7 +207,8 @@ class Hub:
     @cached_property
     def _api(self) -> HfApi:
         _ = self._session
-        from huggingface_hub import HfApi  # noqa: PLC0415 - another 0.1 s, and only writing needs it
+        with output.unheard():
+            from huggingface_hub import HfApi  # noqa: PLC0415 - another 0.1 s, and only writing needs it
 
         return HfApi(endpoint=self.endpoint, token=self._token or False, library_name="mlxk")
 

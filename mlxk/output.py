@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import re
 import sys
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, redirect_stdout
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -98,6 +100,14 @@ def write(text: str, *, end: str = "\n") -> None:
             encoding = sys.stdout.encoding
             sys.stdout.write((text + end).encode(encoding, "backslashreplace").decode(encoding))
         sys.stdout.flush()
+
+
+def unheard() -> AbstractContextManager[object]:
+    """For importing libraries: what they print meanwhile is no part of an answer, and goes to stderr if MLXK2_DEBUG asks for it.
+
+    huggingface_hub prints that one of its modules cannot be imported, also where Ctrl-C is the reason.
+    """
+    return redirect_stdout(sys.stderr if settings.debug() else io.StringIO())
 
 
 def notice(text: str) -> None:

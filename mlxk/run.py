@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 from collections.abc import Callable, Iterable, Iterator
 
-from mlxk import engines, interrupts
+from mlxk import engines, interrupts, output
 from mlxk.compatibility import Modality
 from mlxk.engines import Completion, Engine, Event, Generation
 from mlxk.library import Library, Model
@@ -24,7 +24,8 @@ def load(model: Model, modality: Modality = "text") -> Engine:
     """
     gc.disable()
     try:
-        return engines.load(model, modality)
+        with output.unheard():
+            return engines.load(model, modality)
     finally:
         gc.freeze()
         gc.enable()

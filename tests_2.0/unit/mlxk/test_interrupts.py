@@ -44,6 +44,39 @@ from mlxk.cli import main
 sys.exit(main())
 """
 """A finalizer can raise nothing, and neither can the weak references' callbacks that importing runs thousands of times."""
+MISTAKES = """
+import os, signal, sys
+
+class Finder:
+    def find_spec(self, name, path=None, target=None):
+        if name == "huggingface_hub._commit_api":
+            try:
+                os.kill(os.getpid(), signal.SIGINT)
+            except KeyboardInterrupt as interrupt:
+                raise RuntimeError("Error calling __set_name__") from interrupt
+
+sys.meta_path.insert(0, Finder())
+from mlxk.cli import main
+sys.exit(main())
+"""
+"""As Python before 3.12 makes of an interrupt while a class is made; huggingface_hub prints it, and raises it on."""
+
+MISTAKES = """
+import os, signal, sys
+
+class Finder:
+    def find_spec(self, name, path=None, target=None):
+        if name == "huggingface_hub._commit_api":
+            try:
+                os.kill(os.getpid(), signal.SIGINT)
+            except KeyboardInterrupt as interrupt:
+                raise RuntimeError("Error calling __set_name__") from interrupt
+
+sys.meta_path.insert(0, Finder())
+from mlxk.cli import main
+sys.exit(main())
+"""
+"""What Python before 3.12 makes of one that comes while a class is made; huggingface_hub prints it and raises it on."""
 
 
 @pytest.fixture(scope="module")
@@ -105,6 +138,18 @@ def test_an_interrupt_that_a_library_swallowed_is_an_interrupt_all_the_same(envi
 
 def test_a_program_learns_of_the_interrupt_by_an_envelope(environment):
     done = run([sys.executable, "-c", SWALLOWS, "run", MODEL, PROMPT, "--json"], environment)
+
+    assert (done.returncode, json.loads(done.stdout)["error"]["type"], done.stderr) == (130, "interrupted", "")
+
+
+def test_an_interrupt_that_became_another_error_is_an_interrupt_all_the_same(environment):
+    done = run([sys.executable, "-c", MISTAKES, "run", MODEL, PROMPT], environment)
+
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "mlxk run: Interrupted.\n")
+
+
+def test_what_a_library_prints_of_it_is_no_part_of_the_envelope(environment):
+    done = run([sys.executable, "-c", MISTAKES, "run", MODEL, PROMPT, "--json"], environment)
 
     assert (done.returncode, json.loads(done.stdout)["error"]["type"], done.stderr) == (130, "interrupted", "")
 
