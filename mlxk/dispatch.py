@@ -22,7 +22,7 @@ def dispatch(argv: list[str]) -> int:
     options, command, rest = _split(argv)
     try:
         code, said = _outcome(command, options, rest, as_json=as_json)
-        if code and said is not None:
+        if code not in (0, 130) and said is not None:
             interrupts.check()  # Python before 3.12 makes another error of one that comes while a class is made
         if as_json:
             interrupts.ignore()  # or a second object would follow the first
