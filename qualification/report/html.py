@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -77,15 +78,10 @@ class Group:
 
 def render(run: Run) -> str:
     """The page."""
-    loader = jinja2.FileSystemLoader(Path(__file__).parent)
-    environment = jinja2.Environment(
-        loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    environment.filters |= {"bytes": format_bytes, "seconds": format_seconds, "places": _places}
     groups = heat_map(run.plan, run.verdict)
     models = model_rows(run.records)
     failures = [record for record in run.records if record["outcome"] != "passed"]
-    return environment.get_template("index.html.j2").render(
+    return _template().render(
         run=run,
         plan=run.plan,
         verdict=run.verdict,
@@ -113,6 +109,16 @@ def render(run: Run) -> str:
         installed=sorted({_installed(record) for record in run.records if "environment" in record}),
         files=_FILES,
     )
+
+
+@functools.cache
+def _template() -> jinja2.Template:
+    loader = jinja2.FileSystemLoader(Path(__file__).parent)
+    environment = jinja2.Environment(
+        loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters |= {"bytes": format_bytes, "seconds": format_seconds, "places": _places}
+    return environment.get_template("index.html.j2")
 
 
 def heat_map(plan: Plan, verdict: Verdict) -> list[Group]:
