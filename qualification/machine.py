@@ -31,8 +31,8 @@ class Machine:
 
     @property
     def at_once(self) -> int:
-        """How many cells may run beside each other: one more than there are cores, for a third of its time a cell waits."""
-        return self.cores + 1
+        """How many cells may run beside each other: two more than there are cores, for a third of its time a cell waits."""
+        return self.cores + 2
 
 
 def observe() -> Machine:
