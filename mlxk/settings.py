@@ -97,6 +97,7 @@ def prepare_ml_libraries() -> None:
     os.environ["TRANSFORMERS_VERBOSITY"] = "error"
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
     os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"
+    os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", "4")  # or NumPy's threads are busy for 0.1 s before they wait for work
     _choose_compilation()
 
 

@@ -283,6 +283,14 @@ def test_the_users_word_on_compilation_holds_and_0_means_no(said, left):
     assert done.stdout.strip() == str(left)
 
 
+def test_no_thread_of_a_library_is_busy_while_it_has_no_work():
+    code = "import time; import mlxk.engines.text; print(time.process_time() - time.thread_time())"
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("OPENBLAS_")}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=60, check=True)
+
+    assert float(done.stdout) < 0.03
+
+
 def test_run_reads_a_pipe_and_its_answer_can_be_piped_on(home):
     first = mlxk(home, "run", "llama", "Write one sentence about cats.", "--temperature", "0")
     second = mlxk(home, "run", "llama", "-", "Say it shorter.", "--temperature", "0", "--json", input=first.stdout)
