@@ -11,6 +11,7 @@ import subprocess
 import sys
 import urllib.request
 
+import psutil
 import pytest
 
 from mlxk import chat, engines
@@ -189,6 +190,17 @@ def test_a_model_that_was_unloaded_leaves_nothing_that_waits_to_be_computed(libr
 
     assert while_loaded > 0
     assert depends_on() == 0
+
+
+def test_a_model_that_was_unloaded_takes_with_it_what_is_free_between_what_is_used(library):
+    """Where the C library keeps it until it is asked, as glibc does."""
+    loaded = engines.load(library.find(MODEL))
+    used = [bytes(20_000) for _ in range(5_000)]
+    del used[::2]
+    before = psutil.Process().memory_info().rss
+    loaded.close()
+
+    assert before - psutil.Process().memory_info().rss > 30e6 or not hasattr(ctypes.CDLL(None), "malloc_trim")
 
 
 class Told(ctypes.Structure):
