@@ -15,18 +15,18 @@ def reader(tmp_path, monkeypatch):
     models = tmp_path / "models"
     (models / "a").mkdir(parents=True)
     (models / "a/modeling_a.py").write_text("class A: ...")
-    monkeypatch.setattr(exports, "_file", lambda: tmp_path / "kept" / "of-transformers")
+    monkeypatch.setattr(exports, "_file", lambda prefix: tmp_path / "kept" / f"of-transformers{prefix}")
     monkeypatch.setattr("sys.dont_write_bytecode", False)
     times = []
 
-    def read():
+    def read(prefix=""):
         @exports.remembering(functools.lru_cache)
-        def create_import_structure_from_path(folder):
+        def define_import_structure(folder, prefix=None):
             times.append(folder)
-            names = [path.name for path in Path(folder, "a").iterdir()]
+            names = [f"{prefix or ''}{path.name}" for path in Path(folder, "a").iterdir()]
             return {"a": {frozenset({"torch"}): {name: {"A"} for name in names}}}
 
-        return create_import_structure_from_path(str(models))
+        return define_import_structure(models, prefix=prefix) if prefix else define_import_structure(str(models))
 
     return models, read, times
 
@@ -36,6 +36,14 @@ def test_the_next_process_is_told_the_same_without_reading(reader):
 
     assert read() == read() == {"a": {frozenset({"torch"}): {"modeling_a.py": {"A"}}}}
     assert len(times) == 1
+
+
+def test_names_that_begin_otherwise_are_others(reader):
+    _, read, times = reader
+
+    assert read("of.") == read("of.") == {"a": {frozenset({"torch"}): {"of.modeling_a.py": {"A"}}}}
+    assert read() == read() == {"a": {frozenset({"torch"}): {"modeling_a.py": {"A"}}}}
+    assert len(times) == 2
 
 
 @pytest.mark.parametrize("change", ["touched", "grown", "new", "gone"])

@@ -261,7 +261,7 @@ import collections, sys
 from pathlib import Path
 from mlxk.engines import exports
 
-exports._file = lambda: Path(sys.argv[1])
+exports._file = lambda prefix: Path(sys.argv[1] + prefix)
 sys.dont_write_bytecode = False
 opened = collections.Counter()
 sys.addaudithook(lambda event, about: event == "open" and opened.update([str(about[0])]))
