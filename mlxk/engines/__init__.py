@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import gc
 import logging
 import sys
 from collections.abc import Callable, Iterable, Iterator
@@ -295,17 +297,29 @@ def complete(events: Iterable[Event]) -> Completion | None:
 def load(model: Model, modality: Modality = "text") -> Engine:
     """Load a model that the library admitted for this. Raises LoadFailed."""
     modality = model.way(modality)
+    return _loader(modality)(model)
+
+
+@functools.cache
+def _loader(modality: Modality) -> Callable[[Model], Engine]:
+    """What is imported stays; a server would look through it for garbage again and again, 30 ms each time."""
+    load: Callable[[Model], Engine]
     if modality == "vision":
         from mlxk.engines.vision import VisionEngine  # noqa: PLC0415 - imports mlx-vlm, which takes seconds
 
-        return VisionEngine.load(model)
-    if modality == "audio":
+        load = VisionEngine.load
+    elif modality == "audio":
         from mlxk.engines.audio import AudioEngine  # noqa: PLC0415 - imports mlx-audio, which takes a second
 
-        return AudioEngine.load(model)
-    from mlxk.engines.text import TextEngine  # noqa: PLC0415 - imports mlx-lm, which takes a second
+        load = AudioEngine.load
+    else:
+        from mlxk.engines.text import TextEngine  # noqa: PLC0415 - imports mlx-lm, which takes a second
 
-    return TextEngine.load(model)
+        load = TextEngine.load
+    if gc.isenabled():  # or nobody looks
+        gc.collect()
+        gc.freeze()
+    return load
 
 
 def check_media(request: Generation) -> None:

@@ -203,6 +203,25 @@ def test_a_model_that_was_unloaded_takes_with_it_what_is_free_between_what_is_us
     assert before - psutil.Process().memory_info().rss > 30e6 or not hasattr(ctypes.CDLL(None), "malloc_trim")
 
 
+LOOKED_THROUGH = """\
+import gc
+
+from mlxk import engines
+from mlxk.library import Library
+
+library = Library.of_user()
+engines.load(library.admit(library.locate("mint/llama-tiny")))
+print(len(gc.get_objects()))
+"""
+
+
+def test_what_importing_made_is_not_looked_through_for_garbage_with_every_model(home):
+    argv = [sys.executable, "-c", LOOKED_THROUGH]
+    done = subprocess.run(argv, env={**os.environ, "HF_HOME": str(home)}, capture_output=True, text=True, timeout=60, check=True)
+
+    assert int(done.stdout) < 20_000  # importing makes four times as many
+
+
 class Told(ctypes.Structure):
     """What the C library says of its memory."""
 
