@@ -11,7 +11,7 @@ from mlxk.answer import Answer
 from mlxk.calls import CallFormat, CallSplitter
 from mlxk.chat import TURN_STARTS, Message, end_tokens, render
 from mlxk.engines import Batch, Event, Generation, Started, libraries
-from mlxk.engines.faults import CancelledError
+from mlxk.engines.faults import FAULTS, CancelledError
 from mlxk.engines.turns import Turns
 from mlxk.errors import ContextLengthExceeded, GenerationFailed, InvalidArgument, LoadFailed, PromptRefused
 from mlxk.library import Model
@@ -54,7 +54,7 @@ class TextEngine:
         began = time.perf_counter()
         try:
             loaded, tokenizer, config = cast(Any, load(str(model.snapshot.path), NO_FOREIGN_CODE, return_config=True))
-        except (OSError, ValueError, LookupError, TypeError, AttributeError, RuntimeError) as error:
+        except FAULTS as error:
             raise LoadFailed(f"{model.name} cannot be loaded: {error}") from error
         own = model.contents.document("config.json").get("eos_token_id")  # ``config`` has that of generation_config.json
         ends = {*ids(own), *ids(config.get("eos_token_id")), *tokenizer.eos_token_ids, *ids(tokenizer.eos_token_id)}

@@ -167,9 +167,10 @@ def test_an_answer_ends_where_the_context_does(tmp_path):
     assert (finished.usage.total_tokens, finished.finish_reason) == (30, "length")
 
 
-def test_weights_that_do_not_fit_the_config_fail_to_load_with_a_sentence(tmp_path):
+@pytest.mark.parametrize("wrong", [{"hidden_size": 32}, {"num_attention_heads": 0}], ids=json.dumps)
+def test_weights_that_do_not_fit_the_config_fail_to_load_with_a_sentence(tmp_path, wrong):
     snapshot = store.install(MODEL, tmp_path)
-    edit(snapshot / "config.json", hidden_size=32)
+    edit(snapshot / "config.json", **wrong)
 
     with pytest.raises(LoadFailed, match=f"{MODEL} cannot be loaded: "):
         engines.load(Library(tmp_path / "hub", MlxLm.installed()).find(MODEL))
