@@ -190,7 +190,10 @@ class _Service:
     def _named(self, spec: str) -> Snapshot:
         if self._workspace is not None and spec == self._workspace.name:
             return self._workspace
-        return cache.find(self._library.hub, spec)
+        hub, loaded = self._library.hub, self._worker.loaded
+        if loaded is not None and loaded.name == spec and cache.at_ref(hub, spec, "main") == loaded.snapshot:
+            return loaded.snapshot  # as nearly always, and without a look at every model that there is
+        return cache.find(hub, spec)
 
     def _model_object(self, model: Model) -> dict[str, Any]:
         loaded = self._worker.loaded

@@ -7,6 +7,7 @@ import http.client
 import json
 import logging
 import select
+import shutil
 import socket
 import sys
 import threading
@@ -499,6 +500,24 @@ def test_a_model_that_cannot_be_loaded_harms_nothing_about_the_loaded_one(client
     assert json.loads(text)["error"]["message"]
     assert json.loads(client.ask("GET", "/health")[1])["model"] == "org/one"
     assert "close org/one" not in client.notes
+
+
+def test_the_model_in_memory_is_found_without_a_look_at_all_others(client, monkeypatch):
+    client.chat("one")
+    monkeypatch.setattr("mlxk.cache.names", lambda hub: pytest.fail("nobody asked for these"))
+
+    assert client.chat("two")[0].status == 200
+
+
+def test_once_main_leads_elsewhere_that_is_loaded_and_once_it_leads_nowhere_nothing_is_answered(client, hub):
+    client.chat("one")
+    hub.add("org/one", commit="f" * 40)
+    moved = client.chat("two")[0].status
+    loaded = client.worker.loaded.snapshot.commit
+    shutil.rmtree(hub.root / "models--org--one")
+
+    assert (moved, loaded) == (200, "f" * 40)
+    assert client.chat("three")[0].status == 404
 
 
 def test_another_model_takes_the_place_of_the_loaded_one(client):
