@@ -9,7 +9,7 @@ from contextlib import suppress
 from mlxk import interrupts, settings
 from mlxk.arguments import HelpWanted, parser_of
 from mlxk.errors import Interrupted, MlxkError, PullFault, PushFault, UsageError
-from mlxk.output import Result, error_text, exit_code, notice, result_text, write
+from mlxk.output import Result, error_text, exit_code, hear, notice, result_text, write
 from mlxk.usage import COMMANDS, HELP
 
 _FAULTS: dict[str, type[MlxkError]] = {"pull": PullFault, "push": PushFault}
@@ -60,6 +60,7 @@ def _outcome(command: str, options: list[str], rest: list[str], *, as_json: bool
 
 def _tell(command: str, code: int, said: str, *, as_json: bool) -> int:
     """Print it: errors for people on stderr, all else on stdout. Where it cannot be written, say so if even that can be."""
+    hear()
     try:
         (write if as_json or code == 0 else notice)(said)
     except KeyboardInterrupt:

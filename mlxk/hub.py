@@ -176,13 +176,13 @@ class Hub:
 
     def commit(self, name: str, change: Change) -> tuple[str, str]:
         """Make one commit; its hash, and where it is to be seen. Raises UploadFailed."""
-        with output.unheard():
-            from huggingface_hub import CommitOperationAdd, CommitOperationDelete  # noqa: PLC0415
+        api = self._api
+        from huggingface_hub import CommitOperationAdd, CommitOperationDelete  # noqa: PLC0415
 
         def make() -> Any:
             operations: list[Any] = [CommitOperationAdd(path_in_repo=path, path_or_fileobj=file) for path, file in change.put]
             operations += [CommitOperationDelete(path_in_repo=path, is_folder=False) for path in change.gone]
-            return self._api.create_commit(
+            return api.create_commit(
                 name, operations, commit_message=change.message, revision=change.branch, parent_commit=change.parent
             )
 

@@ -7,10 +7,10 @@ import json
 import os
 import re
 import sys
-from collections.abc import Sequence
-from contextlib import AbstractContextManager, redirect_stdout
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, TextIO
 
 from mlxk import settings
 from mlxk.errors import Interrupted, MlxkError, NotFound, Refused, UsageError
@@ -23,6 +23,9 @@ _EXIT_CODES: tuple[tuple[type[MlxkError], int], ...] = (
 )
 _COLOURS = {"green": 32, "red": 31, "yellow": 33, "bold": 1, "dim": 2}
 _UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+
+_stdout: TextIO | None = None
+"""Where the answer goes, while libraries are not heard."""
 
 Colour = Literal["green", "red", "yellow", "bold", "dim"]
 
@@ -102,12 +105,26 @@ def write(text: str, *, end: str = "\n") -> None:
         sys.stdout.flush()
 
 
-def unheard() -> AbstractContextManager[object]:
-    """For importing libraries: what they print meanwhile is no part of an answer, and goes to stderr if MLXK2_DEBUG asks for it.
+@contextmanager
+def unheard() -> Iterator[None]:
+    """What libraries print while they are imported, or load a model, is no part of an answer; MLXK2_DEBUG has it on stderr.
 
     huggingface_hub prints that one of its modules cannot be imported, also where Ctrl-C is the reason.
     """
-    return redirect_stdout(sys.stderr if settings.debug() else io.StringIO())
+    global _stdout  # noqa: PLW0603 - there is one, and it belongs to the process
+    _stdout = sys.stdout
+    try:
+        with redirect_stdout(sys.stderr if settings.debug() else io.StringIO()):
+            yield
+    finally:
+        hear()
+
+
+def hear() -> None:
+    """Stdout is ours again; an interrupt may have come in the midst of ``unheard``."""
+    global _stdout
+    if _stdout is not None:
+        sys.stdout, _stdout = _stdout, None
 
 
 def notice(text: str) -> None:

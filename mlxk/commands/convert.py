@@ -11,7 +11,7 @@ from typing import Any
 from mlxk import clone, convert, views
 from mlxk.errors import HealthCheckFailed, InvalidArgument, WorkspaceModel
 from mlxk.library import Library, Model
-from mlxk.output import Result, plain
+from mlxk.output import Result, plain, unheard
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -54,7 +54,7 @@ def execute(arguments: argparse.Namespace) -> Result:
 def _quantize(source: Model, folder: Path, arguments: argparse.Namespace) -> str:
     modality = convert.check_quantizable(source)
     quiet = contextlib.redirect_stderr(io.StringIO()) if arguments.json else contextlib.nullcontext()
-    with quiet:
+    with quiet, unheard():
         from mlxk.engines.quantize import quantize  # noqa: PLC0415 - imports the ML libraries
 
         try:

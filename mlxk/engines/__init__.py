@@ -302,24 +302,24 @@ def load(model: Model, modality: Modality = "text") -> Engine:
 
 @functools.cache
 def _loader(modality: Modality) -> Callable[[Model], Engine]:
-    """What is imported stays; a server would look through it for garbage again and again, 30 ms each time."""
-    load: Callable[[Model], Engine]
+    """What loads a model for this. What it imports stays; a server would look through that for garbage, 30 ms each time."""
+    loads: Callable[[Model], Engine]
     if modality == "vision":
         from mlxk.engines.vision import VisionEngine  # noqa: PLC0415 - imports mlx-vlm, which takes seconds
 
-        load = VisionEngine.load
+        loads = VisionEngine.load
     elif modality == "audio":
         from mlxk.engines.audio import AudioEngine  # noqa: PLC0415 - imports mlx-audio, which takes a second
 
-        load = AudioEngine.load
+        loads = AudioEngine.load
     else:
         from mlxk.engines.text import TextEngine  # noqa: PLC0415 - imports mlx-lm, which takes a second
 
-        load = TextEngine.load
+        loads = TextEngine.load
     if gc.isenabled():  # or nobody looks
         gc.collect()
         gc.freeze()
-    return load
+    return loads
 
 
 def check_media(request: Generation) -> None:

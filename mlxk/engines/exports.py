@@ -19,21 +19,16 @@ from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
-_READER = "create_import_structure_from_path"
-"""The function of transformers, with an ``lru_cache`` of 128 entries, that calls itself for each of 550 folders."""
-
 _TELLER = "define_import_structure"
-"""The one, with such a cache too, that tells what the other has read, by the names of modules."""
+"""The function of transformers, with an ``lru_cache``, that has a folder read and tells what is in it by the names of modules."""
 
 
 def remembering(lru_cache: Callable[..., Any]) -> Callable[..., Any]:
-    """``lru_cache`` for all but two: what reads the models' files forgets none of them, and what tells of them remembers."""
+    """``lru_cache`` for all but the function that tells of the models' files, which gets a memory that outlives the process."""
 
     def decorate(*arguments: Any, **options: Any) -> Any:
-        name = getattr(arguments[0], "__name__", "") if arguments else ""
-        if name == _READER:
-            return lru_cache(None)(arguments[0])
-        return _remembered(lru_cache(arguments[0])) if name == _TELLER else lru_cache(*arguments, **options)
+        is_teller = bool(arguments) and getattr(arguments[0], "__name__", "") == _TELLER
+        return _remembered(lru_cache(arguments[0])) if is_teller else lru_cache(*arguments, **options)
 
     return decorate
 

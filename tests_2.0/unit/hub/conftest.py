@@ -7,6 +7,7 @@ import os
 import random
 import subprocess
 import sys
+import textwrap
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -118,6 +119,28 @@ def lead() -> Callable[[LocalHub, pytest.MonkeyPatch], None]:
 @pytest.fixture
 def tell() -> Callable[[Path], dict[str, bytes]]:
     return content
+
+
+@pytest.fixture
+def interrupted_amid() -> Callable[[str], str]:
+    """What makes a process that imports a module be interrupted there, told as Python before 3.12 does in the midst of a class.
+
+    huggingface_hub then prints a mistake of its own, and raises it on.
+    """
+    finder = """
+        import os, signal, sys
+
+        class Finder:
+            def find_spec(self, name, path=None, target=None):
+                if name == MODULE:
+                    try:
+                        os.kill(os.getpid(), signal.SIGINT)
+                    except KeyboardInterrupt as interrupt:
+                        raise RuntimeError("Error calling __set_name__") from interrupt
+
+        sys.meta_path.insert(0, Finder())
+    """
+    return lambda module: f"MODULE = {module!r}{textwrap.dedent(finder)}"
 
 
 @pytest.fixture

@@ -152,6 +152,15 @@ def test_a_quantized_model_is_smaller_and_runs(person, minted, tmp_path):
     assert (again.code, again.error["type"]) == (4, "not_convertible")
 
 
+def test_an_interrupt_that_a_library_takes_for_a_mistake_is_an_interrupt(person, minted, tmp_path, interrupted_amid):
+    first = interrupted_amid("huggingface_hub._commit_api")
+    converting = person.start("convert", str(minted), str(tmp_path / "new"), "--quantize", "4", "--json", first=first)
+    out, err = converting.communicate(timeout=60)
+
+    assert (converting.returncode, json.loads(out)["error"]["type"], err) == (130, "interrupted", "")
+    assert list(tmp_path.glob("*new*")) == []
+
+
 def test_a_quantized_model_with_eyes_sees_what_it_saw(person, tmp_path):
     found = store.ensure(["mint/qwen2-vl-tiny"])[0]
     draw(Picture("red", "circle")).save(tmp_path / "red.png")

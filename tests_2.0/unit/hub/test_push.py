@@ -386,24 +386,9 @@ def test_a_hub_that_fails_is_told_and_the_next_push_does_it(pushed, person, mode
     assert json.dumps(done["change_summary"]) == '{"added": 1, "modified": 0, "deleted": 0}'
 
 
-INTERRUPTED_AMID_AN_IMPORT = """
-import os, signal, sys
-
-class Finder:
-    def find_spec(self, name, path=None, target=None):
-        if name == "huggingface_hub.hf_api":
-            try:
-                os.kill(os.getpid(), signal.SIGINT)
-            except KeyboardInterrupt as interrupt:
-                raise RuntimeError("Error calling __set_name__") from interrupt
-
-sys.meta_path.insert(0, Finder())
-"""
-"""As Python before 3.12 makes of an interrupt while a class is made; huggingface_hub prints it, and raises it on."""
-
-
-def test_an_interrupt_that_the_client_takes_for_a_mistake_is_an_interrupt(person, model):
-    pushing = person.start("push", str(model), NAME, "--private", "--create", "--json", first=INTERRUPTED_AMID_AN_IMPORT)
+def test_an_interrupt_that_the_client_takes_for_a_mistake_is_an_interrupt(person, model, interrupted_amid):
+    first = interrupted_amid("huggingface_hub.hf_api")
+    pushing = person.start("push", str(model), NAME, "--private", "--create", "--json", first=first)
     out, err = pushing.communicate(timeout=60)
 
     assert (pushing.returncode, json.loads(out)["error"]["type"], err) == (130, "interrupted", "")

@@ -44,22 +44,21 @@ from mlxk.cli import main
 sys.exit(main())
 """
 """A finalizer can raise nothing, and neither can the weak references' callbacks that importing runs thousands of times."""
-MISTAKES = """
-import os, signal, sys
+CUT = """
+import contextlib, os, signal, sys
 
-class Finder:
-    def find_spec(self, name, path=None, target=None):
-        if name == "huggingface_hub._commit_api":
-            try:
-                os.kill(os.getpid(), signal.SIGINT)
-            except KeyboardInterrupt as interrupt:
-                raise RuntimeError("Error calling __set_name__") from interrupt
+enter, leave = contextlib.redirect_stdout.__enter__, contextlib.redirect_stdout.__exit__
 
-sys.meta_path.insert(0, Finder())
+def cut_off(self, *about):
+    if sys.argv[1] == "entered":
+        enter(self)
+    os.kill(os.getpid(), signal.SIGINT)
+
+setattr(contextlib.redirect_stdout, {"entered": "__enter__", "left": "__exit__"}[sys.argv[1]], cut_off)
 from mlxk.cli import main
-sys.exit(main())
+sys.exit(main(sys.argv[2:]))
 """
-"""As Python before 3.12 makes of an interrupt while a class is made; huggingface_hub prints it, and raises it on."""
+"""It comes when stdout has just been put aside, or just before it is put back."""
 
 MISTAKES = """
 import os, signal, sys
@@ -150,6 +149,13 @@ def test_an_interrupt_that_became_another_error_is_an_interrupt_all_the_same(env
 
 def test_what_a_library_prints_of_it_is_no_part_of_the_envelope(environment):
     done = run([sys.executable, "-c", MISTAKES, "run", MODEL, PROMPT, "--json"], environment)
+
+    assert (done.returncode, json.loads(done.stdout)["error"]["type"], done.stderr) == (130, "interrupted", "")
+
+
+@pytest.mark.parametrize("moment", ["entered", "left"])
+def test_stdout_is_found_again_wherever_an_interrupt_cut_off_its_absence(environment, moment):
+    done = run([sys.executable, "-c", CUT, moment, "run", MODEL, PROMPT, "--json"], environment)
 
     assert (done.returncode, json.loads(done.stdout)["error"]["type"], done.stderr) == (130, "interrupted", "")
 
