@@ -46,15 +46,22 @@ sys.exit(main())
 """A finalizer can raise nothing, and neither can the weak references' callbacks that importing runs thousands of times."""
 CUT = """
 import contextlib, os, signal, sys
+from mlxk import output
 
-enter, leave = contextlib.redirect_stdout.__enter__, contextlib.redirect_stdout.__exit__
+place, name, first = {
+    "put aside": (contextlib.redirect_stdout, "__enter__", True),
+    "to be put back": (contextlib.redirect_stdout, "__exit__", False),
+    "to be heard again": (contextlib._GeneratorContextManager, "__exit__", False),
+}[sys.argv[1]]
+usual = getattr(place, name)
 
 def cut_off(self, *about):
-    if sys.argv[1] == "entered":
-        enter(self)
-    os.kill(os.getpid(), signal.SIGINT)
+    if first or output._stdout is None:
+        usual(self, *about)
+    if output._stdout is not None:
+        os.kill(os.getpid(), signal.SIGINT)
 
-setattr(contextlib.redirect_stdout, {"entered": "__enter__", "left": "__exit__"}[sys.argv[1]], cut_off)
+setattr(place, name, cut_off)
 from mlxk.cli import main
 sys.exit(main(sys.argv[2:]))
 """
@@ -153,7 +160,7 @@ def test_what_a_library_prints_of_it_is_no_part_of_the_envelope(environment):
     assert (done.returncode, json.loads(done.stdout)["error"]["type"], done.stderr) == (130, "interrupted", "")
 
 
-@pytest.mark.parametrize("moment", ["entered", "left"])
+@pytest.mark.parametrize("moment", ["put aside", "to be put back", "to be heard again"])
 def test_stdout_is_found_again_wherever_an_interrupt_cut_off_its_absence(environment, moment):
     done = run([sys.executable, "-c", CUT, moment, "run", MODEL, PROMPT, "--json"], environment)
 
