@@ -34,6 +34,9 @@ _LONGEST_TASK = 65536
 _BEGIN, _NEVER_MIND = b"+", b"-"
 """What a child is told first; a client that is gone tells it nothing."""
 
+_FAREWELL = b"\n"
+"""What the server is told last, for the same reason."""
+
 
 class Forked:
     """A child, as its client sees it: ``returncode`` is None while it runs, and -9 where it ended without a word."""
@@ -154,6 +157,8 @@ class ForkServer:
             return
         process, server = self._running
         self._running = None
+        with contextlib.suppress(OSError):  # it may have ended before
+            server.sendall(_FAREWELL)
         server.close()
         try:
             process.wait(patience_s)
@@ -188,54 +193,62 @@ def _received(server: socket.socket, patience_s: float) -> bytes:
 def serve(work: Callable[[str], int], forsake: Callable[[str], None], patience_s: float) -> int:
     """Forks for each task that comes over stdin a child that does ``work`` and exits with what it returns, until nobody asks.
 
-    It does ``forsake`` instead where its client was gone before it could begin.
+    Where its client is gone without a farewell, it does ``forsake`` for every task once no child is left.
     Signals to end are heard and ignored: a child does what it must when its client is gone, for which it has ``patience_s``.
     """
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda *_: None)  # and not SIG_IGN, which what a child starts would inherit
     client = socket.socket(fileno=sys.stdin.fileno())
     children: set[int] = set()
+    tasks: set[str] = set()
     with contextlib.suppress(ConnectionError):
         client.sendall(b"ready")
         while asked := _asked(client):
-            _, life, told = asked
+            task, life, told = asked
+            tasks.add(task)
             _collect(children)
-            client.sendall(b"%d" % _forked(work, forsake, asked, children))
+            client.sendall(b"%d" % _forked(work, asked, children))
             os.close(life)
             os.close(told)
+        tasks.clear()
     deadline = time.monotonic() + patience_s
     while _collect(children) and time.monotonic() < deadline:
         time.sleep(0.02)
     for child in children:  # something has stopped them
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(child, signal.SIGKILL)
+    for task in tasks:
+        forsake(task)
     return 0
 
 
 def _asked(client: socket.socket) -> tuple[str, int, int] | None:
+    """A task, or None for the farewell. Raises ConnectionError where the client is gone without one."""
     content, descriptors, _, _ = socket.recv_fds(client, _LONGEST_TASK, 2)
     while content and not content.endswith(b"\n"):
         more = client.recv(_LONGEST_TASK)
         content = content + more if more else b""
-    if not content or len(descriptors) != 2:
+    if content == _FAREWELL:
         return None
+    if not content or len(descriptors) != 2:
+        raise ConnectionError("the client is gone")
     life, told = descriptors
     return content[:-1].decode(), life, told
 
 
-def _forked(work: Callable[[str], int], forsake: Callable[[str], None], asked: tuple[str, int, int], children: set[int]) -> int:
+def _forked(work: Callable[[str], int], asked: tuple[str, int, int], children: set[int]) -> int:
     """The child's number, or less than zero the error that kept it from being."""
     try:
         child = os.fork()
     except OSError as error:
         return -(error.errno or 1)
     if child == 0:
-        _be_child(work, forsake, *asked)
+        _be_child(work, *asked)
     children.add(child)
     return child
 
 
-def _be_child(work: Callable[[str], int], forsake: Callable[[str], None], task: str, life: int, told: int) -> None:
+def _be_child(work: Callable[[str], int], task: str, life: int, told: int) -> None:
     """Does not return. Nothing of the interpreter is cleaned up: that takes as long as all the rest of a child's end."""
     code = 1
     try:
@@ -243,11 +256,8 @@ def _be_child(work: Callable[[str], int], forsake: Callable[[str], None], task: 
         for descriptor, standard in ((life, sys.stdin.fileno()), (told, sys.stdout.fileno())):
             os.dup2(descriptor, standard)
             os.close(descriptor)
-        match os.read(sys.stdin.fileno(), 1):
-            case b"+":
-                code = work(task)
-            case b"":
-                forsake(task)
+        if os.read(sys.stdin.fileno(), 1) == _BEGIN:
+            code = work(task)
         with contextlib.suppress(BrokenPipeError):
             os.write(sys.stdout.fileno(), b"%d" % code)
     except BaseException:  # noqa: BLE001 - said, and the end of the child all the same

@@ -130,8 +130,8 @@ def run(spec: Spec, spec_file: Path, abandoned: Callable[[], bool], forkserver: 
 
 
 def forsake(spec_file: str) -> None:
-    """The runner was gone before the cell could begin, and has left its scratch."""
-    discard(Path(_read(spec_file).scratch))
+    """The runner is gone, and may have left the scratch that ``spec_file`` lies in."""
+    discard(Path(spec_file).parent)
 
 
 def guard(spec_file: str) -> int:

@@ -69,6 +69,21 @@ print(supervise.run(spec, Path(spec.scratch, "spec.json"), lambda: False).how)
 """
 
 
+KILLS_ITSELF = """
+import json, os, signal, sys
+from pathlib import Path
+from qualification import forkserver, supervise
+
+content = json.loads(Path(sys.argv[1]).read_text())
+spec = supervise.Spec(**{**content, "argv": tuple(content["argv"])})
+if sys.argv[2] == "before its supervisor begins":
+    forkserver._say = lambda life, word: os.kill(os.getpid(), signal.SIGKILL)
+with supervise.supervisors(spec.cell) as forks:
+    supervise.run(spec, Path(spec.scratch, "spec.json"), lambda: False, forks)
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
 IMPATIENT = """
 import sys
 from qualification import forkserver, supervise
@@ -226,16 +241,25 @@ def test_a_supervisor_that_is_stopped_does_not_outlive_its_runner(spec, tmp_path
     _until(lambda: not _living(tmp_path))
 
 
-def test_a_runner_that_is_killed_before_its_supervisor_begins_leaves_no_scratch(spec, tmp_path):
+@pytest.mark.parametrize(("moment", "ran"), [("before its supervisor begins", False), ("after it has ended", True)])
+def test_a_runner_that_is_killed_while_no_supervisor_works_leaves_no_scratch(spec, tmp_path, moment, ran):
     given = spec("pass")
-    Path(given.scratch, "spec.json").write_text(json.dumps(asdict(given)))
-    forks = supervise.supervisors(str(tmp_path))
-    with forks, pytest.MonkeyPatch.context() as patch:
-        patch.setattr(forkserver, "_say", lambda life, word: None)
-        forks.fork(f"{given.scratch}/spec.json").abandon()
-        _until(lambda: not Path(given.scratch).exists())
+    (tmp_path / "given.json").write_text(json.dumps(asdict(given)))
+    killed = subprocess.run([sys.executable, "-c", KILLS_ITSELF, str(tmp_path / "given.json"), moment], check=False, timeout=60)
 
-    assert not Path(given.log).exists()
+    assert killed.returncode == -signal.SIGKILL
+    _until(lambda: not Path(given.scratch).exists())
+    assert Path(given.log).exists() == ran
+
+
+def test_a_runner_that_ends_as_it_should_is_left_its_scratch(spec):
+    given = spec("pass")
+    with supervise.supervisors(given.cell) as forks:
+        supervise.run(given, Path(given.scratch, "spec.json"), lambda: False, forks)
+        server = forks._running[0]
+
+    assert server.returncode == 0
+    assert Path(given.result).exists()
 
 
 @linux
