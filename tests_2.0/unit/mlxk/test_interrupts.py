@@ -136,28 +136,14 @@ def interrupted_after(moment_s, options, environment):
     return out, err, tool.returncode
 
 
-def test_an_interrupt_that_a_library_swallowed_is_an_interrupt_all_the_same(environment):
-    done = run([sys.executable, "-c", SWALLOWS, "run", MODEL, PROMPT], environment)
+@pytest.mark.parametrize("library", [SWALLOWS, MISTAKES], ids=["swallows it", "takes it for a mistake"])
+def test_whatever_a_library_makes_of_an_interrupt_it_is_one(environment, library):
+    for_people = run([sys.executable, "-c", library, "run", MODEL, PROMPT], environment)
+    for_programs = run([sys.executable, "-c", library, "run", MODEL, PROMPT, "--json"], environment)
 
-    assert (done.returncode, done.stdout, done.stderr) == (130, "", "mlxk run: Interrupted.\n")
-
-
-def test_a_program_learns_of_the_interrupt_by_an_envelope(environment):
-    done = run([sys.executable, "-c", SWALLOWS, "run", MODEL, PROMPT, "--json"], environment)
-
-    assert (done.returncode, json.loads(done.stdout)["error"]["type"], done.stderr) == (130, "interrupted", "")
-
-
-def test_an_interrupt_that_became_another_error_is_an_interrupt_all_the_same(environment):
-    done = run([sys.executable, "-c", MISTAKES, "run", MODEL, PROMPT], environment)
-
-    assert (done.returncode, done.stdout, done.stderr) == (130, "", "mlxk run: Interrupted.\n")
-
-
-def test_what_a_library_prints_of_it_is_no_part_of_the_envelope(environment):
-    done = run([sys.executable, "-c", MISTAKES, "run", MODEL, PROMPT, "--json"], environment)
-
-    assert (done.returncode, json.loads(done.stdout)["error"]["type"], done.stderr) == (130, "interrupted", "")
+    assert (for_people.returncode, for_people.stdout, for_people.stderr) == (130, "", "mlxk run: Interrupted.\n")
+    assert (for_programs.returncode, for_programs.stderr) == (130, "")
+    assert json.loads(for_programs.stdout)["error"]["type"] == "interrupted"
 
 
 @pytest.mark.parametrize("moment", ["put aside", "to be put back", "to be heard again"])
