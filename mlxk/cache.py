@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import os
 import re
+import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,7 @@ _PREFIX = "models--"
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _HASH_PREFIX = re.compile(r"[0-9a-fA-F]{4,40}")
 _REVISION = re.compile(r"[\w][\w.-]*(/[\w][\w.-]*)*")
+_TICK_NS = 1_000_000_000  # more than lies between two times that a file system tells apart: milliseconds, as a rule
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +130,18 @@ def at_ref(hub: Path, name: str, ref: str) -> Snapshot | None:
         return None
     path = f"{folder}/snapshots/{commit}"
     return Snapshot(name, path, commit) if os.path.isdir(path) else None  # noqa: PTH112
+
+
+def ref_version(hub: Path, name: str, ref: str) -> tuple[int, int] | None:
+    """What is another as soon as the file of a branch or a tag is, for one call into the system where ``at_ref`` makes four.
+
+    None where there is no file, and where it was changed so lately that a second change could bear the same time.
+    """
+    try:
+        found = os.stat(f"{repository(hub, name)}/refs/{ref}")  # noqa: PTH116
+    except (OSError, ValueError):
+        return None
+    return (found.st_ino, found.st_ctime_ns) if time.time_ns() - found.st_ctime_ns > _TICK_NS else None
 
 
 def commits(hub: Path, name: str) -> list[str]:

@@ -83,12 +83,27 @@ def debug() -> bool:
 def server_defaults() -> dict[str, object]:
     """What the environment says of options of ``serve`` that are not given, by their names; words, as on the command line."""
     names = ("host", "port", "log_level", "max_tokens", "api_key")
-    found: dict[str, object] = {name: value for name in names if (value := os.environ.get(f"MLXK2_{name.upper()}"))}
-    if model := os.environ.get("MLXK2_PRELOAD_MODEL"):
+    found: dict[str, object] = {name: said for name in names if (said := _said(f"MLXK2_{name.upper()}"))}
+    if model := _said("MLXK2_PRELOAD_MODEL"):
         found["model"] = model
     if os.environ.get("MLXK2_LOG_JSON", "") not in ("", "0"):
         found["log_json"] = True
     return found
+
+
+class _Said(str):
+    """The word of a variable. An error that shows it with ``!r`` tells whose it is."""
+
+    variable: str
+
+    def __repr__(self) -> str:
+        return f"{super().__repr__()}, as {self.variable} says,"
+
+
+def _said(variable: str) -> _Said:
+    word = _Said(os.environ.get(variable, ""))
+    word.variable = variable
+    return word
 
 
 def prepare_ml_libraries() -> None:

@@ -11,7 +11,7 @@ import signal
 import sys
 from pathlib import Path
 
-from mlxk import engines, settings
+from mlxk import engines, heap, settings
 from mlxk.commands.options import add_chunk, images_per_chunk, number, whole
 from mlxk.compatibility import MlxLm
 from mlxk.errors import UsageError
@@ -55,6 +55,7 @@ def execute(arguments: argparse.Namespace) -> int:
     model = _preloaded(library, arguments.model) if arguments.model else None
     logs.configure(arguments.log_level, as_json=arguments.log_json, secret=arguments.api_key)
     limits = _limits(arguments)
+    heap.share()
     worker = Worker(engines.load, engines.leave_thread, limits)
     policy = Policy(
         loopback,

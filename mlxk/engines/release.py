@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import ctypes
 import gc
 
 import mlx.core as mx
 
-_TRIM = getattr(ctypes.CDLL(None), "malloc_trim", None)
-"""glibc's alone."""
+from mlxk import heap
 
 
 def release() -> None:
@@ -16,13 +14,11 @@ def release() -> None:
 
     A model is made with random weights, which are never computed because those of its files take their place; but the key of
     the next random number remembers how they would be, some 18 KB for the smallest model, until it is computed itself.
-    What is free between what is used, glibc keeps until it is asked: a server that changes models for days grows by it.
     """
     gc.collect()
     mx.eval(mx.random.state)
     mx.clear_cache()
-    if _TRIM is not None:
-        _TRIM(0)
+    heap.trim()
 
 
 def destroy_streams() -> None:

@@ -94,6 +94,7 @@ class _Service:
         self._policy = policy
         self._metrics = counted
         self._workspace = workspace
+        self._main: tuple[tuple[int, int] | None, Snapshot] | None = None  # as it was found last
         self._started = time.monotonic()
 
     def guard(self) -> None:
@@ -190,10 +191,20 @@ class _Service:
     def _named(self, spec: str) -> Snapshot:
         if self._workspace is not None and spec == self._workspace.name:
             return self._workspace
-        hub, loaded = self._library.hub, self._worker.loaded
-        if loaded is not None and loaded.name == spec and cache.at_ref(hub, spec, "main") == loaded.snapshot:
+        loaded = self._worker.loaded
+        if loaded is not None and loaded.name == spec and self._is_main(loaded.snapshot):
             return loaded.snapshot  # as nearly always, and without a look at every model that there is
-        return cache.find(hub, spec)
+        return cache.find(self._library.hub, spec)
+
+    def _is_main(self, snapshot: Snapshot) -> bool:
+        """Whether main leads to it. Its file is read once: for each call into the system a thread waits for all the others."""
+        hub, name = self._library.hub, snapshot.name
+        version = cache.ref_version(hub, name, "main")
+        if version is None or self._main != (version, snapshot):
+            if cache.at_ref(hub, name, "main") != snapshot:
+                return False
+            self._main = version, snapshot
+        return True
 
     def _model_object(self, model: Model) -> dict[str, Any]:
         loaded = self._worker.loaded

@@ -20,6 +20,7 @@ from waitress.task import ErrorTask  # type: ignore[import-untyped]
 
 from mlxk.errors import AddressUnavailable, RequestError
 from mlxk.server import bodies, replies
+from mlxk.server.threads import Threads
 
 log = logging.getLogger(__name__)
 
@@ -68,7 +69,7 @@ class Server:
             self.app,
             self._map,
             sockets=[self.bound],
-            threads=self.most_requests + _SPARE_THREADS,
+            _dispatcher=Threads(self.most_requests + _SPARE_THREADS),
             channel_request_lookahead=1,
             max_request_body_size=bodies.MAX_BYTES,
             channel_timeout=30,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 
 import pytest
 
@@ -40,6 +41,26 @@ def test_without_a_usable_main_the_newest_snapshot_is_current(hub, main):
     (hub.root / "models--org--m" / "refs" / "main").write_text(main, encoding="utf-8")
 
     assert cache.current(hub.root, "org/m").commit == OTHER
+
+
+def test_a_branch_has_another_version_once_its_file_has(hub, monkeypatch):
+    def version():
+        return cache.ref_version(hub.root, "org/m", "main")
+
+    hub.add("org/m")
+    main = hub.root / "models--org--m" / "refs" / "main"
+    just_now = version()
+    later_ns = time.time_ns() + 10**10
+    monkeypatch.setattr("mlxk.cache.time.time_ns", lambda: later_ns)
+    first, same = version(), version()
+    main.rename(main.with_name("old"))
+    main.write_text(OTHER)
+    replaced = version()
+    main.unlink()
+
+    assert just_now is version() is None
+    assert first == same
+    assert replaced not in (None, first)
 
 
 def test_a_full_name_is_exact_though_it_is_part_of_another(hub):

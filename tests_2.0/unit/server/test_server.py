@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from mlxk import cache
 from mlxk.cache import Snapshot
 from mlxk.compatibility import MlxLm
 from mlxk.engines import Chosen, Finished, Likelihood, Reasoning, Started, Text, Timings, Usage
@@ -507,6 +508,22 @@ def test_the_model_in_memory_is_found_without_a_look_at_all_others(client, monke
     monkeypatch.setattr("mlxk.cache.names", lambda hub: pytest.fail("nobody asked for these"))
 
     assert client.chat("two")[0].status == 200
+
+
+def test_where_main_leads_is_read_again_only_once_its_file_may_be_another(client, hub, monkeypatch):
+    later_ns = time.time_ns() + 10**10
+    monkeypatch.setattr("mlxk.cache.time.time_ns", lambda: later_ns)
+    client.chat("one")
+    client.chat("two")
+    read, at_ref = [], cache.at_ref
+    monkeypatch.setattr("mlxk.cache.at_ref", lambda *ref: read.append(ref) or at_ref(*ref))
+    client.chat("three")
+    unchanged = len(read)
+    main = hub.root / "models--org--one" / "refs" / "main"
+    main.write_text(main.read_text())
+    client.chat("four")
+
+    assert (unchanged, len(read)) == (0, 1)
 
 
 def test_once_main_leads_elsewhere_that_is_loaded_and_once_it_leads_nowhere_nothing_is_answered(client, hub):

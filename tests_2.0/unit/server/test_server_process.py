@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import psutil
 import pytest
@@ -89,17 +90,32 @@ def test_what_lies_beside_the_command_is_not_taken_for_a_module(tmp_path):
 
 
 @pytest.mark.parametrize(("variable", "value"), [("MLXK2_PORT", "many"), ("MLXK2_LOG_LEVEL", "loud"), ("MLXK2_MAX_TOKENS", "0")])
-def test_a_variable_that_is_wrong_is_named_by_its_option(tmp_path, variable, value):
+def test_a_variable_that_is_wrong_is_named_with_its_option(tmp_path, variable, value):
     with serving(home=tmp_path, **{variable: value}) as server:
         out, _ = server.communicate(timeout=PATIENCE_S)
 
+    option = variable.removeprefix("MLXK2_").lower().replace("_", "-")
+
     assert server.returncode == 2
-    assert variable.removeprefix("MLXK2_").lower().replace("_", "-") in json.loads(out)["error"]["message"]
+    assert f"--{option}: {value!r}, as {variable} says, is no" in json.loads(out)["error"]["message"]
 
 
 def test_an_option_is_stronger_than_its_variable(tmp_path):
     with serving("--port", "0", "--log-level", "error", home=tmp_path, MLXK2_PORT="1", MLXK2_LOG_LEVEL="debug") as server:
         assert announced(server)["port"] > 1
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux lists what a process has mapped")
+def test_all_threads_take_memory_from_one_heap(tmp_path):
+    """Those that glibc gives to other threads begin where addresses are multiples of 64 MB."""
+    with serving("--port", "0", home=tmp_path) as server:
+        get(announced(server)["port"], "/v1/models")
+        maps = Path(f"/proc/{server.pid}/maps").read_text(encoding="utf-8").splitlines()
+        threads = psutil.Process(server.pid).num_threads()
+    begin = [int(mapped.split("-")[0], 16) for mapped in maps if " rw-p " in mapped]
+
+    assert threads > 2
+    assert [f"{start:#x}" for start in begin if start % (64 << 20) == 0] == []
 
 
 def test_a_terminal_that_is_closed_ends_it(tmp_path):
