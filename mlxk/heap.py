@@ -19,6 +19,6 @@ def share() -> None:
 
 
 def trim() -> None:
-    """What is free between what is used, glibc keeps until it is asked."""
+    """Give back what is free between what is used, which glibc keeps until it is asked."""
     if (malloc_trim := getattr(_LIBC, "malloc_trim", None)) is not None:
         malloc_trim(0)

@@ -69,7 +69,7 @@ class Server:
             self.app,
             self._map,
             sockets=[self.bound],
-            _dispatcher=Threads(self.most_requests + _SPARE_THREADS),
+            _dispatcher=Threads(self.most_requests + _SPARE_THREADS),  # which waitress has no public name for
             channel_request_lookahead=1,
             max_request_body_size=bodies.MAX_BYTES,
             channel_timeout=30,
