@@ -16,7 +16,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote
 
-from mlxk import output, settings
+from mlxk import interrupts, output, settings
 from mlxk.errors import (
     AccessDenied,
     DependencyMissing,
@@ -196,6 +196,7 @@ class Hub:
         """The client's own, with its proxies and certificates."""
         settings.prepare_hub_client()
         try:
+            interrupts.import_undisturbed("filelock")  # as in engines/libraries.py
             from huggingface_hub.utils import get_session  # type: ignore[attr-defined]  # noqa: PLC0415 - 0.2 s, for the network
         except ImportError as error:
             raise DependencyMissing(

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import importlib
 import signal
 import sys
 from types import FrameType
 
 _received = False
+_postponed = False
 
 
 def listen() -> None:
@@ -27,6 +29,17 @@ def check() -> None:
         raise KeyboardInterrupt
 
 
+def import_undisturbed(module: str) -> None:
+    """Import one that leaves something behind if it is interrupted; Ctrl-C is raised when it is imported."""
+    global _postponed  # noqa: PLW0603 - as there is one SIGINT
+    _postponed = True
+    try:
+        importlib.import_module(module)
+    finally:
+        _postponed = False
+    check()
+
+
 def forget() -> None:
     """The interrupt has done what it was for."""
     global _received  # noqa: PLW0603 - there is one SIGINT, and it belongs to the process
@@ -41,7 +54,8 @@ def ignore() -> None:
 def _receive(number: int, frame: FrameType | None) -> None:
     global _received  # noqa: PLW0603
     _received = True
-    raise KeyboardInterrupt
+    if not _postponed:
+        raise KeyboardInterrupt
 
 
 def _complain(unraisable: sys.UnraisableHookArgs) -> None:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import functools
 import importlib
 
-from mlxk import settings
+from mlxk import interrupts, settings
 from mlxk.engines import exports
 
 
 def prepare() -> None:
     """To be called before any ML library is imported: they read variables, and import transformers, when they are."""
     settings.prepare_ml_libraries()
+    interrupts.import_undisturbed("filelock")  # on Python 3.10 it tries out links, in a temporary folder
     _import_transformers()
 
 

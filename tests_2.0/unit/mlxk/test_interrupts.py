@@ -84,6 +84,22 @@ sys.exit(main())
 """
 """What Python before 3.12 makes of one that comes while a class is made; huggingface_hub prints it and raises it on."""
 
+TRIES_OUT = """
+import os, signal, sys, tempfile
+
+class Finder:
+    def find_spec(self, name, path=None, target=None):
+        if name == "filelock":
+            folder = tempfile.mkdtemp()
+            os.kill(os.getpid(), signal.SIGINT)
+            os.rmdir(folder)
+
+sys.meta_path.insert(0, Finder())
+from mlxk.cli import main
+sys.exit(main())
+"""
+"""What filelock does while it is imported on Python 3.10."""
+
 
 @pytest.fixture(scope="module")
 def environment(tmp_path_factory):
@@ -151,6 +167,15 @@ def test_stdout_is_found_again_wherever_an_interrupt_cut_off_its_absence(environ
     done = run([sys.executable, "-c", CUT, moment, "run", MODEL, PROMPT, "--json"], environment)
 
     assert (done.returncode, json.loads(done.stdout)["error"]["type"], done.stderr) == (130, "interrupted", "")
+
+
+@pytest.mark.parametrize("command", [["run", MODEL, PROMPT], ["pull", "mint/elsewhere"]], ids=["run", "pull"])
+def test_an_interrupt_leaves_nothing_of_what_a_library_tries_out(environment, command, tmp_path):
+    nobody = {"HF_ENDPOINT": "http://127.0.0.1:9", "TMPDIR": str(tmp_path)}
+    done = run([sys.executable, "-c", TRIES_OUT, *command], {**environment, **nobody})
+
+    assert (done.returncode, done.stderr) == (130, f"mlxk {command[0]}: Interrupted.\n")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_where_interrupts_are_ignored_from_the_start_they_stay_so(environment):
