@@ -171,7 +171,7 @@ def test_stdout_is_found_again_wherever_an_interrupt_cut_off_its_absence(environ
 
 @pytest.mark.parametrize("command", [["run", MODEL, PROMPT], ["pull", "mint/elsewhere"]], ids=["run", "pull"])
 def test_an_interrupt_leaves_nothing_of_what_a_library_tries_out(environment, command, tmp_path):
-    nobody = {"HF_ENDPOINT": "http://127.0.0.1:9", "TMPDIR": str(tmp_path)}
+    nobody = {"HF_ENDPOINT": "http://127.0.0.1:9", "HF_HUB_OFFLINE": "0", "TMPDIR": str(tmp_path)}
     done = run([sys.executable, "-c", TRIES_OUT, *command], {**environment, **nobody})
 
     assert (done.returncode, done.stderr) == (130, f"mlxk {command[0]}: Interrupted.\n")
