@@ -46,9 +46,14 @@ class Answering:
         self._chosen = _ChosenTokens(self.decode, top) if top is not None else None
 
     @property
+    def left(self) -> int:
+        """How many more tokens may come."""
+        return self.budget - self._count
+
+    @property
     def complete(self) -> bool:
         """Whether no more tokens are wanted."""
-        return bool(self._ended_by) or self.answer.complete or self._count >= self.budget
+        return bool(self._ended_by) or self.answer.complete or self.left <= 0
 
     def push(self, token: int, logprobs: mx.array) -> Iterator[Event]:
         """What is now certain. ``logprobs`` are those that the token was chosen from, of shape (vocabulary,)."""

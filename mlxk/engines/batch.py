@@ -87,13 +87,22 @@ class TextBatch:
     def _decode(self) -> None:
         """One token for each."""
         try:
-            responses = self._batch.next()
+            tokens, logprobs = self._last() if all(member.answering.left == 1 for member in self._decoding) else self._next()
         except Exception as error:  # noqa: BLE001 - the boundary of all requests that are decoded together
             self._fall_apart(error)
         else:
-            pairs = zip(self._decoding, responses, strict=True)
-            going_on = [_hand_on(member, response.token, response.logprobs) for member, response in pairs]
+            going_on = [*map(_hand_on, self._decoding, tokens, logprobs)]
             self._keep(place for place, goes_on in enumerate(going_on) if goes_on)
+
+    def _next(self) -> tuple[list[int], list[mx.array]]:
+        responses = self._batch.next()
+        return [response.token for response in responses], [response.logprobs for response in responses]
+
+    def _last(self) -> tuple[list[int], list[mx.array]]:
+        """What the step before began; ``next`` would begin another, and nobody wants what comes of it."""
+        tokens, logprobs = self._batch._next_tokens, self._batch._next_logprobs  # which have no public name
+        mx.eval(tokens, logprobs)
+        return tokens.tolist(), logprobs
 
     def _read(self) -> None:
         """Prompts, as many as may be read in one step; those who have read their own join those that write."""

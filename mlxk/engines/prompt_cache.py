@@ -14,7 +14,6 @@ from typing import Any
 from mlx_lm.models.cache import KVCache, can_trim_prompt_cache, trim_prompt_cache
 
 _MOST_ENTRIES = 64
-_LEAST_TOKENS = 8  # fewer are read faster than copied
 _TOKEN = array("I").itemsize
 
 
@@ -41,12 +40,13 @@ class PromptCache:
     def take(self, tokens: list[int]) -> tuple[list[Any] | None, int]:
         """The keys and values of the longest known beginning, which are the caller's own, and its length in tokens.
 
-        It never holds the last token: that has to be read again, to know what comes after it.
+        It never holds the last token: that has to be read again, to know what comes after it. Of several that begin so, the one
+        that was used last is taken, or what all prompts begin with would keep the oldest of them.
         """
         wanted = _packed(tokens[:-1])
-        usable = [(_usable(entry, wanted), entry) for entry in self._kept]
+        usable = [(_usable(entry, wanted), entry) for entry in reversed(self._kept)]
         length, entry = max(usable, key=lambda each: each[0], default=(0, None))
-        if entry is None or length < _LEAST_TOKENS:
+        if entry is None or not length:
             return None, 0
         self._kept.remove(entry)
         self._kept.append(entry)

@@ -212,6 +212,34 @@ def test_prompts_of_one_token_begin_together_with_longer_ones(llama):
     assert [job.text for job in jobs] == [alone(llama, job).text for job in jobs]
 
 
+class Counted:
+    """A model that counts how often it was asked what follows one token."""
+
+    def __init__(self, model):
+        self.model = model
+        self.layers = model.layers
+        self.asked = 0
+
+    def __call__(self, tokens, cache=None):
+        self.asked += tokens.shape[1] == 1
+        return self.model(tokens, cache=cache)
+
+
+@pytest.mark.parametrize("budgets", [[1], [4], [4, 4], [2, 4]], ids=str)
+def test_no_token_is_computed_that_nobody_wants(llama, budgets):
+    model = Counted(llama._model)
+    questions = [Job(STORY, max_tokens=budget, top_logprobs=0) for budget in budgets]
+    jobs = together(llama, questions, TextBatch(model, llama.begin, MOST_BYTES))
+
+    assert model.asked == max(budgets)
+    for job, budget in zip(jobs, budgets, strict=True):
+        longer = together(llama, [Job(STORY, max_tokens=budget + 1, top_logprobs=0)])[0].answer
+        wanted = [each.token.logprob for each in longer.tokens[:budget]]
+        assert longer.text.startswith(job.text)
+        assert [each.token.logprob for each in job.answer.tokens] == pytest.approx(wanted, abs=LOGPROB_TOLERANCE)
+        assert job.answer.usage.completion_tokens == budget
+
+
 class Poisoned:
     """A model that fails when it is asked what follows a certain token."""
 

@@ -45,7 +45,7 @@ def test_the_common_beginning_is_the_longest(one, other):
         ([*range(20)], 19),  # the last token is read again
         ([*range(12), 99, 98], 12),  # a part of what is known
         ([*range(30)], 20),
-        ([*range(7), 99, 98], 0),  # too few to be worth it
+        ([0, 99, 98], 1),
         ([5], 0),
     ],
 )
@@ -96,6 +96,17 @@ def test_what_was_not_used_for_the_longest_time_gives_way():
 
     assert [kept.take([*tokens, 1])[1] for tokens in texts] == [10, 0, 10, 10]
     assert kept.nbytes == 3 * 10 * BYTES_PER_TOKEN
+
+
+def test_of_two_that_begin_as_the_prompt_does_the_one_used_last_is_taken():
+    kept = PromptCache(2 * 10 * BYTES_PER_TOKEN)
+    texts = [[0, *range(start, start + 9)] for start in (100, 200, 300)]
+    for tokens in texts[:2]:
+        kept.keep(tokens, read(tokens))
+    kept.take([0, 1, 1])
+    kept.keep(texts[2], read(texts[2]))
+
+    assert [kept.take([*tokens, 1])[1] for tokens in texts] == [1, 10, 10]
 
 
 def test_what_is_larger_than_all_that_may_be_kept_pushes_nothing_out():
