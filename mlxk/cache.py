@@ -24,7 +24,7 @@ _PREFIX = "models--"
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _HASH_PREFIX = re.compile(r"[0-9a-fA-F]{4,40}")
 _REVISION = re.compile(r"[\w][\w.-]*(/[\w][\w.-]*)*")
-_TICK_NS = 1_000_000_000  # more than lies between two times that a file system tells apart: milliseconds, as a rule
+_TICK_NS = 2_000_000_000  # FAT tells times so far apart from each other, and no file system less
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +133,7 @@ def at_ref(hub: Path, name: str, ref: str) -> Snapshot | None:
 
 
 def ref_version(hub: Path, name: str, ref: str) -> tuple[int, int] | None:
-    """What is another as soon as the file of a branch or a tag is, for one call into the system where ``at_ref`` makes four.
+    """The inode of the file of a branch or a tag, and its last change in ns: one system call, where ``at_ref`` makes four.
 
     None where there is no file, and where it was changed so lately that a second change could bear the same time.
     """

@@ -9,10 +9,10 @@ _M_ARENA_MAX = -8  # glibc's malloc.h
 
 
 def share() -> None:
-    """Let all threads that begin from now on take memory from one heap.
+    """Give the threads that begin from now on no heap of their own: where only the main thread has one, all take from that.
 
-    Otherwise every thread gets one of up to eight for each core, and what is free in one is of no use to the others: of a
-    server under mixed load they grow for hours.
+    Otherwise there are up to eight for each core, and what is free in one is of no use to the others: of a server under mixed
+    load they grow for hours.
     """
     if (mallopt := getattr(_LIBC, "mallopt", None)) is not None:
         mallopt(_M_ARENA_MAX, 1)

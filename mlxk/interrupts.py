@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import signal
 import sys
+from contextlib import suppress
 from types import FrameType
 
 _received = False
@@ -30,11 +31,15 @@ def check() -> None:
 
 
 def import_undisturbed(module: str) -> None:
-    """Import one that leaves something behind if it is interrupted; Ctrl-C is raised when it is imported."""
+    """Import one that leaves something behind if it is interrupted; Ctrl-C is raised when it is imported.
+
+    Where it is missing, that is for those to tell who use it.
+    """
     global _postponed  # noqa: PLW0603 - as there is one SIGINT
     _postponed = True
     try:
-        importlib.import_module(module)
+        with suppress(ImportError):
+            importlib.import_module(module)
     finally:
         _postponed = False
     check()

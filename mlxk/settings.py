@@ -82,9 +82,9 @@ def debug() -> bool:
 
 def server_defaults() -> dict[str, object]:
     """What the environment says of options of ``serve`` that are not given, by their names; words, as on the command line."""
-    names = ("host", "port", "log_level", "max_tokens", "api_key")
-    found: dict[str, object] = {name: said for name in names if (said := _said(f"MLXK2_{name.upper()}"))}
-    if model := _said("MLXK2_PRELOAD_MODEL"):
+    found: dict[str, object] = {name: said for name in ("port", "log_level", "max_tokens") if (said := _said(name))}
+    found |= {name: value for name in ("host", "api_key") if (value := os.environ.get(f"MLXK2_{name.upper()}"))}
+    if model := os.environ.get("MLXK2_PRELOAD_MODEL"):
         found["model"] = model
     if os.environ.get("MLXK2_LOG_JSON", "") not in ("", "0"):
         found["log_json"] = True
@@ -92,7 +92,7 @@ def server_defaults() -> dict[str, object]:
 
 
 class _Said(str):
-    """The word of a variable. An error that shows it with ``!r`` tells whose it is."""
+    """The word of a variable, until it is understood. An error that shows it with ``!r`` tells whose it is."""
 
     variable: str
 
@@ -100,7 +100,8 @@ class _Said(str):
         return f"{super().__repr__()}, as {self.variable} says,"
 
 
-def _said(variable: str) -> _Said:
+def _said(option: str) -> _Said:
+    variable = f"MLXK2_{option.upper()}"
     word = _Said(os.environ.get(variable, ""))
     word.variable = variable
     return word

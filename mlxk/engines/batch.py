@@ -91,7 +91,7 @@ class TextBatch:
         except Exception as error:  # noqa: BLE001 - the boundary of all requests that are decoded together
             self._fall_apart(error)
         else:
-            going_on = [*map(_hand_on, self._decoding, tokens, logprobs)]
+            going_on = [_hand_on(*each) for each in zip(self._decoding, tokens, logprobs, strict=True)]
             self._keep(place for place, goes_on in enumerate(going_on) if goes_on)
 
     def _next(self) -> tuple[list[int], list[mx.array]]:

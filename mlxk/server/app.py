@@ -94,7 +94,7 @@ class _Service:
         self._policy = policy
         self._metrics = counted
         self._workspace = workspace
-        self._main: tuple[tuple[int, int] | None, Snapshot] | None = None  # as it was found last
+        self._main: tuple[tuple[int, int], Snapshot] | None = None  # as it was found last
         self._started = time.monotonic()
 
     def guard(self) -> None:
@@ -197,14 +197,17 @@ class _Service:
         return cache.find(self._library.hub, spec)
 
     def _is_main(self, snapshot: Snapshot) -> bool:
-        """Whether main leads to it. Its file is read once: for each call into the system a thread waits for all the others."""
+        """Whether main leads to it, and did so to a folder when its file was new.
+
+        That is read once: whoever calls into the system waits for the interpreter's lock afterwards.
+        """
         hub, name = self._library.hub, snapshot.name
         version = cache.ref_version(hub, name, "main")
-        if version is None or self._main != (version, snapshot):
-            if cache.at_ref(hub, name, "main") != snapshot:
-                return False
-            self._main = version, snapshot
-        return True
+        if version is not None and self._main == (version, snapshot):
+            return True
+        found = cache.at_ref(hub, name, "main")
+        self._main = (version, found) if version is not None and found is not None else None
+        return found == snapshot
 
     def _model_object(self, model: Model) -> dict[str, Any]:
         loaded = self._worker.loaded

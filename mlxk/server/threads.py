@@ -13,7 +13,10 @@ log = logging.getLogger(__name__)
 
 
 class Threads(ThreadedTaskDispatcher):  # type: ignore[misc]
-    """As many threads as there were requests at the same time: most are never needed, and each keeps memory that it once used."""
+    """As many threads as were ever busy at the same time: most are never needed, and each keeps memory that it once used.
+
+    One whose answer is out is busy until it has looked for the next request.
+    """
 
     def __init__(self, most: int) -> None:
         super().__init__()
@@ -22,22 +25,26 @@ class Threads(ThreadedTaskDispatcher):  # type: ignore[misc]
         self.set_thread_count(1)
 
     def add_task(self, task: Any) -> None:
-        with self._growing:
-            super().add_task(task)
-            free = len(self.threads) - self.active_count
-            if len(self.queue) > free and len(self.threads) < self._most:
-                self.set_thread_count(len(self.threads) + 1)
-
-    def start_new_thread(self, target: Callable[..., None], thread_no: int) -> None:
         """Where the system gives no more threads, requests wait for one of those that are there."""
         try:
+            with self._growing:
+                super().add_task(task)
+                if self._short() and len(self.threads) < self._most:
+                    self.set_thread_count(len(self.threads) + 1)
+        except (RuntimeError, MemoryError) as error:
+            log.warning("No thread can be started beside %d, and requests wait for one of them: %s.", len(self.threads), error)
+
+    def _short(self) -> bool:
+        with self.lock:
+            free = len(self.threads) - self.active_count
+            return bool(len(self.queue) > free)
+
+    def start_new_thread(self, target: Callable[..., None], thread_no: int) -> None:
+        try:
             super().start_new_thread(target, thread_no)
-        except RuntimeError as error:
-            self.threads.discard(thread_no)
-            if not self.threads:
-                raise
-            self.active_count -= 1  # who called counts it
-            log.warning("Requests are answered by %d threads, and more may come: %s", len(self.threads), error)
+        except BaseException:
+            self.threads.discard(thread_no)  # who called has put it there
+            raise
 
     def shutdown(self, cancel_pending: bool = True, timeout: float = 5) -> bool:
         with self._growing:

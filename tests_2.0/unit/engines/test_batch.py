@@ -240,6 +240,23 @@ def test_no_token_is_computed_that_nobody_wants(llama, budgets):
         assert job.answer.usage.completion_tokens == budget
 
 
+def test_a_step_that_fails_at_the_end_of_all_is_made_again(llama, monkeypatch):
+    last, failed = TextBatch._last, []
+
+    def fails_once(batch):
+        if not failed:
+            failed.append(len(batch))
+            raise RuntimeError("no memory")
+        return last(batch)
+
+    monkeypatch.setattr(TextBatch, "_last", fails_once)
+    jobs = together(llama, [Job(STORY, max_tokens=4), Job("Hello!", max_tokens=4)])
+
+    assert failed == [2]
+    assert [job.text for job in jobs] == [alone(llama, job).text for job in jobs]
+    assert [job.answer.usage.completion_tokens for job in jobs] == [4, 4]
+
+
 class Poisoned:
     """A model that fails when it is asked what follows a certain token."""
 

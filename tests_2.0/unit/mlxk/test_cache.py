@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
 
 import pytest
 
@@ -49,18 +48,23 @@ def test_a_branch_has_another_version_once_its_file_has(hub, monkeypatch):
 
     hub.add("org/m")
     main = hub.root / "models--org--m" / "refs" / "main"
+    changed_ns = main.stat().st_ctime_ns
+    monkeypatch.setattr("mlxk.cache.time.time_ns", lambda: changed_ns + 10**9)
     just_now = version()
-    later_ns = time.time_ns() + 10**10
-    monkeypatch.setattr("mlxk.cache.time.time_ns", lambda: later_ns)
+    monkeypatch.setattr("mlxk.cache.time.time_ns", lambda: changed_ns + 10**12)
     first, same = version(), version()
     main.rename(main.with_name("old"))
     main.write_text(OTHER)
     replaced = version()
+    later_ns = main.stat().st_ctime_ns
+    while main.stat().st_ctime_ns == later_ns:
+        main.write_text("e" * 40)
+    written = version()
     main.unlink()
 
     assert just_now is version() is None
     assert first == same
-    assert replaced not in (None, first)
+    assert len({None, first, replaced, written}) == 4
 
 
 def test_a_full_name_is_exact_though_it_is_part_of_another(hub):

@@ -58,6 +58,7 @@ def _until(condition):
     deadline = time.monotonic() + TIMEOUT_S
     while not condition():
         assert time.monotonic() < deadline
+        time.sleep(0.001)
 
 
 def refused(thread):
@@ -109,7 +110,7 @@ def test_where_the_system_gives_no_more_threads_those_that_are_there_go_on(threa
 
     assert second.begun.wait(TIMEOUT_S)
     assert len(threads.threads) == 1
-    assert "1 threads" in caplog.text
+    assert "beside 1, and requests wait for one of them: there are no more." in caplog.text
     let_go(second)
     at_rest(threads)
 
