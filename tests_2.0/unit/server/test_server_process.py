@@ -41,6 +41,14 @@ def serving(*options, home, **environment):
         server.communicate()
 
 
+@pytest.fixture
+def hangups():
+    """Are not ignored by what is started here, though nohup may have started the tests."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
+
+
 def announced(server):
     return json.loads(server.stdout.readline())["data"]
 
@@ -126,6 +134,7 @@ def test_all_threads_take_memory_from_one_heap(tmp_path):
     assert apart == []
 
 
+@pytest.mark.usefixtures("hangups")
 def test_a_terminal_that_is_closed_ends_it(tmp_path):
     with serving("--port", "0", home=tmp_path) as server:
         announced(server)
@@ -134,6 +143,7 @@ def test_a_terminal_that_is_closed_ends_it(tmp_path):
         assert server.wait(PATIENCE_S) == 0
 
 
+@pytest.mark.usefixtures("hangups")
 @pytest.mark.parametrize(("before", "lives_on"), [("", False), ("trap '' HUP; ", True)], ids=["", "nohup"])
 def test_it_ends_with_the_process_that_started_it_unless_hangups_are_ignored(tmp_path, before, lives_on):
     command = f"{before}{' '.join(SERVE)} --port 0 & wait"
