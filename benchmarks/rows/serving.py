@@ -53,9 +53,10 @@ def measure(session: Session) -> Iterator[Row]:
 def _alone(session: Session, ours: Running, folder: Path) -> Iterator[Row]:
     """Decoding, and the time to the first token, beside ``stream_generate`` in this process on the same weights."""
     generate = _in_process(folder)
-    rates = paired(session.rounds, lambda: ours.ask(_fresh(), LONG).tokens_per_s, lambda: generate(_fresh(), LONG)[1])
+    rounds = max(10, session.rounds)
+    rates = paired(rounds, lambda: ours.ask(_fresh(), LONG).tokens_per_s, lambda: generate(_fresh(), LONG)[1])
     yield Row("decoding over SSE", "tokens/s", rates[0], "stream_generate", rates[1], at_least(0.97))
-    waits = paired(session.rounds, lambda: 1e3 * ours.ask(_fresh(), 2).first_s, lambda: 1e3 * generate(_fresh(), 2)[0])
+    waits = paired(rounds, lambda: 1e3 * ours.ask(_fresh(), 2).first_s, lambda: 1e3 * generate(_fresh(), 2)[0])
     yield Row("first token over SSE", "ms", waits[0], "stream_generate", waits[1], at_most(10, "difference"))
 
 
