@@ -70,9 +70,12 @@ def _children(pid: int) -> list[int]:
 
 
 def sweep(token: str, seen: Iterable[psutil.Process] = (), *, below: bool = False, settle_s: float = 0.0) -> Sequence[str]:
-    """Stops what has the token or was ``seen`` as the cell's, and with ``below`` whatever descends from us; tells which."""
+    """Stops what has the token or was ``seen`` as the cell's, and with ``below`` whatever descends from us; tells which.
+
+    The youngest first: the oldest is the cell itself, which stops the others where we are killed in the midst of it.
+    """
     _until_gone(_alive(token, seen, below), settle_s)
-    left = _alive(token, seen, below)
+    left = sorted(_alive(token, seen, below), key=_began_s, reverse=True)
     if not left:
         return ()
     names = sorted({_name(process) for process in left})
@@ -104,6 +107,14 @@ def _is_running(process: psutil.Process) -> bool:
         return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return False
+
+
+def _began_s(process: psutil.Process) -> float:
+    """In seconds since 1970; 0 for one that has ended meanwhile."""
+    try:
+        return float(process.create_time())
+    except psutil.NoSuchProcess:
+        return 0.0
 
 
 def _with_token(token: str) -> Iterator[psutil.Process]:

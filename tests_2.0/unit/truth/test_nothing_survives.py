@@ -14,7 +14,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from qualification import attempt, forkserver, records, supervise
+from qualification import attempt, forkserver, processes, records, supervise
 from qualification.attempt import Order
 from qualification.errors import EnvironmentUnfitError
 from qualification.plan import Cell
@@ -143,14 +143,31 @@ def test_kill_9_leaves_no_child_of_another_session_and_no_test_that_holds_the_gi
     (forks,) = runner.children()
     (guardian,) = forks.children()
     (supervisor,) = guardian.children()
-    for name in killed:
-        {"runner": runner, "guardian": guardian, "supervisor": supervisor}[name].kill()
+    victims = [{"runner": runner, "guardian": guardian, "supervisor": supervisor}[name] for name in killed]
+    for victim in victims:
+        victim.suspend()  # or one could begin to clean up when another is killed, and be killed in the midst of it
+    for victim in victims:
+        victim.kill()
     started.wait()
 
     _until(lambda: not _living(tmp_path))
     if len(killed) == 2:
         _until(lambda: not Path(given.scratch).exists())
         assert str(tmp_path) not in (tmp_path / "log").read_text()
+
+
+def test_the_oldest_is_stopped_last_because_it_stops_the_others_where_nobody_else_does(tmp_path, monkeypatch):
+    token, stopped, terminate = tmp_path.as_posix(), [], psutil.Process.terminate
+    sleeper = [sys.executable, "-S", "-c", "import time; time.sleep(600)", token]
+    started = []
+    for _ in range(3):
+        started.append(subprocess.Popen(sleeper, env={TOKEN: token}))
+        time.sleep(0.02)  # the kernel tells ages in hundredths of a second
+    monkeypatch.setattr(psutil.Process, "terminate", lambda process: stopped.append(process.pid) or terminate(process))
+    processes.sweep(token)
+
+    assert stopped == [process.pid for process in reversed(started)]
+    assert [process.wait(30) for process in started] == [-signal.SIGTERM] * 3
 
 
 @pytest.mark.parametrize("victim", ["os.getppid()", "psutil.Process(os.getppid()).ppid()"], ids=["supervisor", "guardian"])
